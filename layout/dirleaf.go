@@ -3,7 +3,7 @@ package layout
 import "fmt"
 
 // A directory's logical blocks 0 to 2^32-1 are leaves; entries never move once placed, so
-// (logical block, offset) is a stable position. A leaf (header kind "DRRF", count = live
+// (logical block, offset) is a stable position. A leaf (header kind "DLEF", count = live
 // entries, owner = inode, index = logical block, aux = largest hole in bytes, aux2 =
 // generation of the inode) has a body tiled by records:
 //

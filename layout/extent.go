@@ -10,7 +10,7 @@ import "fmt"
 //	    12    4 length in blocks, 1 to 2^31-1; bit 31: unwritten (reads as zero)
 //
 // In an inner node of the extent index the same 16 bytes are a child: its first logical
-// block, its block, and zero. A node (header kind "EXDT", count = entries, owner = inode,
+// block, its block, and zero. A node (header kind "EXTN", count = entries, owner = inode,
 // index = its first logical block, aux = height above the leaves, aux2 = generation of
 // the inode) holds them sorted by logical block without overlap; so does the inode.
 type Extent struct {

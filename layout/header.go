@@ -28,11 +28,11 @@ const (
 	KindTotals   Kind = 0x4c544f54 // "TOTL"
 	KindBitmap   Kind = 0x50414d42 // "BMAP"
 	KindSums     Kind = 0x534d5553 // "SUMS"
-	KindExtents  Kind = 0x54445845 // "EXDT"
-	KindDirLeaf  Kind = 0x46525244 // "DRRF"
+	KindExtents  Kind = 0x4e545845 // "EXTN"
+	KindDirLeaf  Kind = 0x46454c44 // "DLEF"
 	KindDirIndex Kind = 0x58444e49 // "INDX"
 	KindDirSpace Kind = 0x43415053 // "SPAC"
-	KindXattr    Kind = 0x52545458 // "XTTR"
+	KindXattr    Kind = 0x52544158 // "XATR"
 	KindInodes   Kind = 0
 )
 

@@ -4,7 +4,7 @@ import "fmt"
 
 // Extended attributes are a stream of entries. It lies in the last XattrLen bytes of the
 // inode's inline area when it fits, else in a chain of attribute blocks (header kind
-// "XTTR", count = bytes of the stream in this block, owner = inode, index = place in the
+// "XATR", count = bytes of the stream in this block, owner = inode, index = place in the
 // chain, aux = next block or 0, aux2 = generation of the inode).
 //
 //	offset size field
