@@ -1,0 +1,46 @@
+GO ?= go
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+.PHONY: build
+build: ## build bin/holdfast
+	$(GO) build -o bin/holdfast ./cmd/holdfast
+
+.PHONY: demo
+demo: build ## make an image from a real tree, check it, and explore every crash of a rename
+	@cmd/holdfast/demo.sh bin/holdfast
+
+.PHONY: test
+test: check race fuzz ## everything a change must pass
+	$(GO) test ./...
+
+.PHONY: check
+check: ## formatting, vet on three systems, staticcheck
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet $(LIBRARIES)
+	GOOS=windows $(GO) vet $(LIBRARIES)
+	$(GO) tool staticcheck ./...
+
+LIBRARIES = ./disk ./layout ./journal ./volume/... ./fsck ./crash ./workload ./transfer
+
+.PHONY: race
+race: ## the packages with concurrency under the race detector
+	$(GO) test -race -short ./disk ./journal ./volume/... ./crash
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, FUZZTIME each (5s)
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## blocks written and flushes per durable operation, and speeds
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast
