@@ -86,7 +86,7 @@ type Faulty struct {
 	rng     *rand.Rand
 	hits    []int64        // how often each rule matched
 	bad     map[int64]bool // sectors; what they held is still on under, for revival
-	decayed map[int64]bool // sectors that chance or decay damaged since the last scrub
+	decayed map[int64]bool // sectors that a decay, a crash or chance made bad since the last scrub
 	soft    map[int64]bool // offsets whose next read is spared
 	pending []pendingWrite // applied to under, not flushed
 	crashed bool
@@ -640,10 +640,7 @@ func (f *Faulty) crash(mode CrashMode) error {
 			if fate == fateNew && w.fates != nil {
 				fate = w.fates[i]
 			}
-			if fate == fateBad && f.opt.Group != nil && !f.mayHarm(lo+int64(i)) {
-				fate = fateOld
-			}
-			fates[i] = fate
+			fates[i] = f.harm(fate, lo+int64(i))
 		}
 		return fates
 	})

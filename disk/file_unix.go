@@ -24,7 +24,7 @@ func onDescriptor(f *os.File, do func(fd int) error) error {
 		}
 	})
 	if err != nil {
-		return err
+		return os.ErrClosed // nothing else keeps Control from running
 	}
 	return result
 }
