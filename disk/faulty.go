@@ -262,8 +262,8 @@ func (f *Faulty) ambient() {
 
 // match counts an event at the sectors from lo to hi (not included) for the rules, and gives
 // those that apply, in order.
-func (f *Faulty) match(event faultEvent, after bool, lo, hi int64) []*FaultRule {
-	var apply []*FaultRule
+func (f *Faulty) match(event faultEvent, after bool, lo, hi int64) []dueRule {
+	var due []dueRule
 	for i := range f.opt.Rules {
 		r := &f.opt.Rules[i]
 		if r.event != event || r.after != after || r.lo >= 0 && (hi <= r.lo || lo > r.hi) {
@@ -277,24 +277,16 @@ func (f *Faulty) match(event faultEvent, after bool, lo, hi int64) []*FaultRule 
 			}
 		}
 		if n := f.hits[i]; n >= r.from && n <= to {
-			apply = append(apply, r)
+			due = append(due, dueRule{r, n > r.to})
 		}
 	}
-	return apply
+	return due
 }
 
-// applies reports whether a is due: with "soft N" beside other actions, those are due once.
-func (f *Faulty) applies(r *FaultRule, a *faultAction) bool {
-	return a.verb == "soft" || f.hits[f.index(r)] <= r.to
-}
-
-func (f *Faulty) index(r *FaultRule) int {
-	for i := range f.opt.Rules {
-		if r == &f.opt.Rules[i] {
-			return i
-		}
-	}
-	panic("disk: a rule of another device")
+// dueRule is a rule that applies to an event.
+type dueRule struct {
+	*FaultRule
+	tail bool // only its "soft N" does: the other actions were due with the first read
 }
 
 // then applies the rules that come after an event.
@@ -338,7 +330,7 @@ func (f *Faulty) ReadAt(p []byte, off int64) (int, error) {
 	for _, r := range rules {
 		for i := range r.actions {
 			a := &r.actions[i]
-			if !f.applies(r, a) {
+			if r.tail && a.verb != "soft" {
 				continue
 			}
 			switch a.verb {
@@ -423,9 +415,9 @@ func (f *Faulty) WriteAt(p []byte, off int64) (int, error) {
 		for _, a := range r.actions {
 			switch a.verb {
 			case "null":
-				w.spoil(lo, hi, r, fateOld)
+				w.spoil(lo, hi, r.FaultRule, fateOld)
 			case "bad":
-				w.spoil(lo, hi, r, fateBad)
+				w.spoil(lo, hi, r.FaultRule, fateBad)
 			case "tear":
 				w.fates = make([]sectorFate, hi-lo)
 				for i := range w.fates {

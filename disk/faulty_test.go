@@ -81,6 +81,7 @@ func TestFaultScripts(t *testing.T) {
 		{"read 2 at 3: error", "show > ........ ; show > ...E.... ; show > ........"},
 		// soft: it goes away.
 		{"read 1 at 3: soft 2", "show > ...~.... ; show > ...~.... ; show > ........"},
+		{"read 1 at 3: soft 2 and crash lose", "show > ...XXXXX ; reopen ; show > ...~.... ; show > ........"},
 		{"read 2: bad", "a@1 > ok ; show > .!...... ; show > .!......"},
 		{"read 1 at 2-3: bad and error", "show > ..E..... ; show > ..!....."},
 		// misdirect, phantom, lie: the disasters.

@@ -54,6 +54,14 @@ func OpenFile(path string, opt FileOptions) (*File, error) {
 	if opt.ReadOnly {
 		mode = os.O_RDONLY
 	}
+	// Before the open, which would wait for the other end of a pipe.
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := canBeImage(path, st.Mode()); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, mode, 0)
 	if err != nil {
 		return nil, err
@@ -87,23 +95,30 @@ func newFile(f *os.File, opt FileOptions) (*File, error) {
 	return &File{f: f, off: opt.Offset, size: size, readOnly: opt.ReadOnly}, nil
 }
 
+// canBeImage refuses what is neither a regular file nor a block device.
+func canBeImage(path string, mode fs.FileMode) error {
+	if mode.IsRegular() || mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: neither a regular file nor a block device (%v)", path, mode.Type())
+}
+
 // fileSize is the size of a regular file or a block device in bytes, and whether it is a
-// regular file. Nothing else can be an image.
+// regular file.
 func fileSize(f *os.File) (size int64, regular bool, err error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, false, err
 	}
-	switch mode := st.Mode(); {
-	case mode.IsRegular():
-		return st.Size(), true, nil
-	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
-		// The size that stat gives for a block device is 0.
-		size, err = f.Seek(0, io.SeekEnd)
-		return size, false, err
-	default:
-		return 0, false, fmt.Errorf("%s: neither a regular file nor a block device (%v)", f.Name(), mode.Type())
+	if err := canBeImage(f.Name(), st.Mode()); err != nil {
+		return 0, false, err
 	}
+	if st.Mode().IsRegular() {
+		return st.Size(), true, nil
+	}
+	// The size that stat gives for a block device is 0.
+	size, err = f.Seek(0, io.SeekEnd)
+	return size, false, err
 }
 
 // CreateFile makes path an image of size bytes, all zero, without allocating them, and opens it
