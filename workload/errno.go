@@ -1,0 +1,41 @@
+package workload
+
+// Errno is the result of an operation: OK, or the name that POSIX gives to the error.
+type Errno string
+
+// The results that the model has, and ENOSPC, which it never has: the model has no limits
+// of space. An operation that the volume refuses with ENOSPC must have had no effect.
+const (
+	OK           Errno = ""
+	EBADF        Errno = "EBADF" // a handle that is not open, or open twice: a mistake in the script
+	EEXIST       Errno = "EEXIST"
+	EFBIG        Errno = "EFBIG"
+	EINVAL       Errno = "EINVAL"
+	EISDIR       Errno = "EISDIR"
+	ELOOP        Errno = "ELOOP"
+	EMLINK       Errno = "EMLINK"
+	ENAMETOOLONG Errno = "ENAMETOOLONG"
+	ENOENT       Errno = "ENOENT"
+	ENOSPC       Errno = "ENOSPC"
+	ENOTDIR      Errno = "ENOTDIR"
+	ENOTEMPTY    Errno = "ENOTEMPTY"
+	EPERM        Errno = "EPERM"
+)
+
+// Error makes a result other than OK usable as an error.
+func (e Errno) Error() string { return e.String() }
+
+func (e Errno) String() string {
+	if e == OK {
+		return "success"
+	}
+	return string(e)
+}
+
+func (e Errno) known() bool {
+	switch e {
+	case EBADF, EEXIST, EFBIG, EINVAL, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EPERM:
+		return true
+	}
+	return false
+}
