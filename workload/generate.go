@@ -106,7 +106,7 @@ func (g *generator) kind() Kind {
 // op draws an operation and applies it.
 func (g *generator) op() Op {
 	g.count++
-	op := Op{Kind: g.kind(), Any: true, Seed: uint64(g.count)}
+	op := Op{Kind: g.kind(), Any: true}
 	var handles []string
 	g.state.handles.all(func(h string, _ uint64) bool { handles = append(handles, h); return true })
 	switch op.Kind { // without a handle there is nothing to do with one
@@ -146,13 +146,15 @@ func (g *generator) op() Op {
 		} else {
 			op.New = g.fresh()
 		}
-		if g.draw(6) == 0 {
+		if g.draw(6) == 5 {
 			op.Flags = RenameNoReplace
 		}
 	case OpWrite, OpWriteHandle:
+		op.Seed = uint64(g.count)
 		op.Length = uint64(g.draw(int(g.o.MaxLength) + 1))
 		op.Offset = g.offset()
 	case OpAppend, OpAppendHandle:
+		op.Seed = uint64(g.count)
 		op.Length = uint64(g.draw(int(g.o.MaxLength)/2 + 1))
 	case OpTruncate, OpTruncateHandle:
 		op.Size = g.offset()
@@ -204,9 +206,9 @@ func isDir(n *node) bool    { return n.isDir() }
 func (g *generator) name() string {
 	c := string(rune('a' + g.draw(g.o.Names)))
 	switch g.draw(24) {
-	case 0:
+	case 22:
 		return strings.Repeat(c, 200)
-	case 1:
+	case 23:
 		return c + " \xff#\""
 	}
 	return c
@@ -224,7 +226,7 @@ func (g *generator) fresh() string {
 // existing draws a path of a node that is wanted (all of them if want is nil), or sometimes any
 // path.
 func (g *generator) existing(want func(*node) bool) string {
-	if g.draw(12) == 0 {
+	if g.draw(12) == 11 {
 		p := g.name()
 		for g.draw(2) == 0 {
 			p += "/" + g.name()
