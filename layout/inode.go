@@ -202,3 +202,10 @@ func DecodeInode(p []byte, in *Inode, ino, block uint64, off int, s Seeds) error
 	}
 	return nil
 }
+
+// StampInode writes the sequence of a transaction into the encoded inode p and seals it again.
+func StampInode(p []byte, ino, seq uint64, s Seeds) {
+	p = p[:InodeSize]
+	le.PutUint64(p[112:], seq)
+	Seal(p, s.Inode(ino))
+}

@@ -1,0 +1,337 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/disk"
+	"holdfast/layout"
+)
+
+// Report is what a look at the log found.
+type Report struct {
+	Epoch      uint64
+	Tail       uint64 // position where replay begins
+	Head       uint64 // position behind the last good transaction
+	Replayed   int    // transactions
+	Blocks     int    // blocks that they restore
+	LastSeq    uint64 // of the last good transaction
+	Attested   uint64 // the last transaction known to have been flushed
+	Dropped    bool   // an unfinished transaction was left out
+	DroppedWhy string
+
+	headSeq uint64 // sequence of the newer header
+	newer   int    // its copy
+	owned   bool   // both headers were written by this recovery
+}
+
+// reader reads a log.
+type reader struct {
+	dev     disk.Device
+	g       *layout.Geometry
+	seeds   layout.Seeds
+	sectors uint64
+	report  Report
+	blocks  map[uint64][]byte // what replay restores
+	sector  []byte
+}
+
+// Scan is Recover's verdict without any write.
+func Scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) {
+	r, err := scan(dev, g, s)
+	if err != nil {
+		return nil, err
+	}
+	return &r.report, nil
+}
+
+// Recover replays the log: the blocks of every good transaction go home, are flushed, and an
+// epoch begins in which nothing of the old log is valid. It depends on the image alone and may
+// be interrupted and repeated; an image whose log is empty gets no write.
+//
+// Errors: one that matches layout.ErrCorrupt when a transaction known to have been durable
+// cannot be read, and those of the device.
+func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) {
+	r, err := scan(dev, g, s)
+	if err != nil {
+		return nil, err
+	}
+	rep := &r.report
+	if rep.Replayed == 0 && !rep.Dropped {
+		return rep, nil
+	}
+	if err := writeHome(dev, g, r.blocks); err != nil {
+		return nil, err
+	}
+	if err := dev.Flush(); err != nil { // home before the headers give the log up
+		return nil, err
+	}
+	l, err := Open(dev, g, s, rep, Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.own(); err != nil {
+		return nil, err
+	}
+	rep.Epoch, rep.Tail, rep.headSeq, rep.newer, rep.owned = l.epoch, l.head, l.headSeq, l.newer, true
+	return rep, nil
+}
+
+func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) {
+	r := &reader{dev: dev, g: g, seeds: s, sectors: runSectors(g), sector: make([]byte, g.SectorSize)}
+	head, err := r.header()
+	if err != nil {
+		return nil, err
+	}
+	rep := &r.report
+	rep.Epoch, rep.Tail, rep.Head = head.Epoch, head.Tail, head.Tail
+	rep.LastSeq = head.TailSeq - 1
+	rep.Attested = rep.LastSeq
+	for {
+		more, err := r.transaction()
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	return r, r.damage()
+}
+
+// header finds the current log header.
+func (r *reader) header() (*layout.LogHead, error) {
+	var best *layout.LogHead
+	var why error
+	for i := range 2 {
+		p := make([]byte, layout.LogHeadSize)
+		no := r.g.LogHead(i)
+		_, err := r.dev.ReadChecked(p, disk.Check{Seed: r.seeds.Head(i), Want: layout.Residue}, int64(no)*int64(r.g.BlockSize))
+		if err != nil {
+			why = err
+			continue
+		}
+		h, err := layout.DecodeLogHead(p, i, no, r.seeds)
+		if err != nil {
+			why = err
+			continue
+		}
+		if h.TailSeq == 0 {
+			why = layout.Corrupt(fmt.Sprintf("log header %d", i), no, 32, "transaction 0", nil)
+			continue
+		}
+		if best == nil || h.Sequence > best.Sequence {
+			best = h
+			r.report.headSeq, r.report.newer = h.Sequence, i
+		}
+	}
+	if best == nil {
+		return nil, layout.Corrupt("journal", r.g.LogHead(0), 0, fmt.Sprintf("no good header: %v", why), nil)
+	}
+	return best, nil
+}
+
+// read reads the sector at a position if it is of this epoch and accepted, from either run.
+func (r *reader) read(pos uint64, accept func(h *layout.LogSector) bool) (h layout.LogSector, ok bool, err error) {
+	epoch := r.report.Epoch
+	at := int64(pos%r.sectors) * int64(r.g.SectorSize)
+	check := disk.Check{Seed: r.seeds.Log(pos), Want: layout.Residue, Accept: func(p []byte) bool {
+		h, ok := layout.PeekLogSector(p)
+		return ok && h.Epoch == epoch && h.Pos == pos && accept(&h)
+	}}
+	_, err = r.dev.ReadChecked(r.sector, check, runOffset(r.g, 0)+at, runOffset(r.g, 1)+at)
+	switch {
+	case err == nil:
+		h, _ = layout.PeekLogSector(r.sector)
+		return h, true, nil
+	case errors.Is(err, disk.ErrChecksum) || errors.Is(err, disk.ErrBadSector):
+		return h, false, nil
+	}
+	return h, false, err
+}
+
+// transaction reads the next transaction at the head and applies it; more is false when there
+// is none, or none that is whole.
+func (r *reader) transaction() (more bool, err error) {
+	rep := &r.report
+	seq := rep.LastSeq + 1
+	var payload []byte
+	var first layout.LogSector
+	for i := uint32(0); i == 0 || i < first.Count; i++ {
+		h, ok, err := r.read(rep.Head+uint64(i), func(h *layout.LogSector) bool {
+			return h.Seq == seq && h.Index == i && (i == 0 || h.Count == first.Count && h.Attested == first.Attested)
+		})
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			if i > 0 {
+				r.drop(fmt.Sprintf("transaction %d: log sector %d of %d at position %d is missing", seq, i+1, first.Count, rep.Head+uint64(i)))
+			}
+			return false, nil
+		}
+		if i == 0 {
+			first = h
+			if uint64(h.Count) > r.sectors/4 {
+				return false, r.corrupt(rep.Head, fmt.Sprintf("transaction %d of %d sectors", seq, h.Count))
+			}
+			rep.Attested = max(rep.Attested, h.Attested)
+		}
+		payload = append(payload, layout.LogSectorPayload(r.sector, &h)...)
+	}
+	records, err := r.parse(payload)
+	if err != nil {
+		return false, r.corrupt(rep.Head, fmt.Sprintf("transaction %d: %v", seq, err))
+	}
+	// Whether its data arrived matters only where the flush may not have returned: a
+	// transaction is attested by the next one, of which the first sector is enough.
+	attested, err := r.attested(rep.Head+uint64(first.Count), seq)
+	if err != nil {
+		return false, err
+	}
+	if !attested {
+		if no, err := r.missing(records); err != nil {
+			return false, err
+		} else if no != 0 {
+			r.drop(fmt.Sprintf("transaction %d: data block %d is missing", seq, no))
+			return false, nil
+		}
+	}
+	if err := r.apply(records, seq); err != nil {
+		return false, err
+	}
+	rep.Head += uint64(first.Count)
+	rep.LastSeq = seq
+	rep.Replayed++
+	return true, nil
+}
+
+func (r *reader) drop(why string) {
+	r.report.Dropped, r.report.DroppedWhy = true, why
+}
+
+func (r *reader) corrupt(pos uint64, what string) error {
+	at := pos % r.sectors
+	per := uint64(r.g.BlockSize / r.g.SectorSize)
+	return layout.Corrupt("journal", r.g.LogRun(0)+at/per, int(at%per)*r.g.SectorSize, what, nil)
+}
+
+// attested reports whether a later transaction says that seq was flushed. The next one's
+// sectors are looked at in turn; any of them is enough.
+func (r *reader) attested(next, seq uint64) (bool, error) {
+	if r.report.Attested >= seq {
+		return true, nil
+	}
+	_, ok, err := r.ahead(next, seq)
+	return ok, err
+}
+
+// ahead looks from a position on, as far as a transaction that is missing may reach, for a
+// sector that attests seq.
+func (r *reader) ahead(pos, seq uint64) (uint64, bool, error) {
+	for i := range r.sectors/4 + 1 {
+		_, ok, err := r.read(pos+i, func(h *layout.LogSector) bool { return h.Attested >= seq })
+		if err != nil || ok {
+			return pos + i, ok, err
+		}
+	}
+	return 0, false, nil
+}
+
+// damage answers whether the log goes on behind the head: a sector there that attests a later
+// transaction than the last good one says that one is lost.
+func (r *reader) damage() error {
+	rep := &r.report
+	pos, found, err := r.ahead(rep.Head, rep.LastSeq+1)
+	if err != nil {
+		return err
+	}
+	if found {
+		return r.corrupt(rep.Head, fmt.Sprintf("transaction %d cannot be read, but position %d says that it was durable", rep.LastSeq+1, pos))
+	}
+	return nil
+}
+
+// parse decodes a transaction's payload.
+func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
+	var records []layout.LogRecord
+	for off := 0; off < len(payload); {
+		rec, next, err := layout.NextRecord(payload, off, r.g.BlockSize)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Type == layout.RecordCommit {
+			if rec.Records != uint32(len(records)) {
+				return nil, fmt.Errorf("commit record of %d records, found %d", rec.Records, len(records))
+			}
+			return records, nil
+		}
+		if rec.Block >= r.g.Blocks || uint64(len(rec.Sums)) > r.g.Blocks-rec.Block {
+			return nil, fmt.Errorf("block %d beyond the volume", rec.Block)
+		}
+		if off = next; rec.Type != layout.RecordData && (rec.Block < r.g.TotalsBlock() || rec.Block > r.g.TotalsBlock() && rec.Block < r.g.FirstGroup) {
+			return nil, fmt.Errorf("block %d is not the log's to change", rec.Block)
+		}
+		records = append(records, rec)
+	}
+	return nil, errors.New("no commit record")
+}
+
+// missing is the first data block of a transaction that is not on the device, 0 if none.
+func (r *reader) missing(records []layout.LogRecord) (uint64, error) {
+	var p []byte
+	for i := range records {
+		rec := &records[i]
+		if rec.Type != layout.RecordData {
+			continue
+		}
+		if p == nil {
+			p = make([]byte, r.g.BlockSize)
+		}
+		for k, sum := range rec.Sums {
+			no := rec.Block + uint64(k)
+			check := disk.Check{Seed: r.seeds.Data(no, rec.Ino, rec.Gen, rec.Logical+uint64(k)), Want: sum}
+			_, err := r.dev.ReadChecked(p, check, int64(no)*int64(r.g.BlockSize))
+			if errors.Is(err, disk.ErrChecksum) || errors.Is(err, disk.ErrBadSector) {
+				return no, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// apply brings the blocks that replay restores up to a transaction.
+func (r *reader) apply(records []layout.LogRecord, seq uint64) error {
+	if r.blocks == nil {
+		r.blocks = map[uint64][]byte{}
+	}
+	for i := range records { // a transaction revokes what was before it
+		if records[i].Type == layout.RecordRevoke {
+			delete(r.blocks, records[i].Block)
+		}
+	}
+	for i := range records {
+		rec := &records[i]
+		switch rec.Type {
+		case layout.RecordImage:
+			r.blocks[rec.Block] = append([]byte(nil), rec.Image...)
+		case layout.RecordDelta:
+			b := r.blocks[rec.Block]
+			if rec.ZeroBase {
+				b = make([]byte, r.g.BlockSize)
+			}
+			if b == nil {
+				return r.corrupt(r.report.Head, fmt.Sprintf("transaction %d changes block %d, which the log does not hold", seq, rec.Block))
+			}
+			for _, x := range rec.Ranges {
+				copy(b[x.Off:], x.Bytes)
+			}
+			r.blocks[rec.Block] = b
+		}
+	}
+	r.report.Blocks = len(r.blocks)
+	return nil
+}

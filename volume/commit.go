@@ -1,0 +1,165 @@
+package volume
+
+import (
+	"maps"
+	"slices"
+
+	"holdfast/journal"
+	"holdfast/layout"
+)
+
+// lastChange is the number of the last operation that changed something.
+func (v *Volume) lastChange() uint64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.change
+}
+
+// commit makes every operation up to number want durable. Callers that come while a commit is
+// under way share the next one: an fsync that finds itself covered does nothing.
+func (v *Volume) commit(want uint64) error {
+	v.commitMu.Lock()
+	defer v.commitMu.Unlock()
+	v.mu.Lock()
+	if err := v.usable(); err != nil {
+		v.mu.Unlock()
+		return err
+	}
+	if v.durable >= want || !v.tx.changed {
+		v.mu.Unlock()
+		return nil
+	}
+	jtx, err := v.freeze()
+	if err != nil {
+		v.fail(err)
+		v.mu.Unlock()
+		return v.err
+	}
+	covers := v.change
+	v.mu.Unlock()
+
+	err = v.log.Commit(jtx) // the commit point: when it returns nil, everything before is durable
+
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t := v.committing
+	v.committing, v.committingPages = nil, nil
+	if err != nil {
+		v.fail(err)
+		return v.err
+	}
+	v.durable = covers
+	for no, b := range t.blocks {
+		v.cache.put(no, b.data, v.cache.generation())
+	}
+	if len(t.freed) > 0 {
+		v.freed = append(v.freed, waiting{jtxSeq(v), t.freed})
+	}
+	v.release()
+	return nil
+}
+
+// jtxSeq is the sequence of the transaction that has just committed.
+func jtxSeq(v *Volume) uint64 { return v.sealing }
+
+// freeze ends the running transaction: it places the delayed pages, stamps and seals every
+// block, and makes the next transaction the running one. Nothing in it changes any more.
+func (v *Volume) freeze() (*journal.Tx, error) {
+	if err := v.place(); err != nil {
+		return nil, err
+	}
+	t := v.tx
+	seq := v.log.NextSeq()
+	v.sealing = seq
+	jtx := &journal.Tx{}
+	o := &op{v: v, write: true, deep: true, touched: map[uint64]struct{}{}, totals0: v.totals}
+	gen := map[Ino]uint32{}
+	for _, ino := range slices.Sorted(maps.Keys(v.files)) {
+		in, err := o.inode(ino)
+		if err != nil {
+			return nil, err
+		}
+		gen[ino] = in.Generation
+		f := v.files[ino]
+		for _, l := range slices.Sorted(maps.Keys(f)) {
+			p := f[l]
+			sum := layout.Sum(v.seeds.Data(p.block, uint64(ino), gen[ino], l), p.data)
+			b, i, err := o.sumPlace(p.block)
+			if err != nil {
+				return nil, err
+			}
+			layout.SetDataSum(b, i, sum)
+			if n := len(jtx.Data); n > 0 {
+				d := &jtx.Data[n-1]
+				k := uint64(len(d.Sums))
+				if d.Ino == uint64(ino) && d.Block+k == p.block && d.Logical+k == l && k < 4096 {
+					d.Sums = append(d.Sums, sum)
+					d.Bytes = append(d.Bytes, p.data...)
+					continue
+				}
+			}
+			jtx.Data = append(jtx.Data, journal.Data{Block: p.block, Ino: uint64(ino), Logical: l, Gen: gen[ino],
+				Bytes: slices.Clone(p.data), Sums: []uint32{sum}})
+		}
+	}
+	for _, no := range slices.Sorted(maps.Keys(t.blocks)) {
+		b := t.blocks[no]
+		if b.kind == layout.KindInodes {
+			v.stampInodes(no, b, seq)
+		} else {
+			layout.SealBlock(b.data, no, seq, v.seeds)
+		}
+		jtx.Blocks = append(jtx.Blocks, journal.Block{No: no, Data: b.data, Old: b.old})
+	}
+	jtx.Revoked = slices.Sorted(maps.Keys(t.revoked))
+	v.committing, v.committingPages = t, v.files
+	v.tx, v.files = newTx(), pages{}
+	return jtx, nil
+}
+
+// stampInodes gives the inodes that this transaction changed its sequence.
+func (v *Volume) stampInodes(no uint64, b *txBlock, seq uint64) {
+	group, _ := v.g.GroupOf(no)
+	per := v.g.InodesPerBlock()
+	first := v.g.InodeNumber(group, uint32(no-v.g.InodeTable(group))*uint32(per))
+	for i := range per {
+		p := b.data[i*layout.InodeSize : (i+1)*layout.InodeSize]
+		if b.old == nil || string(p) != string(b.old[i*layout.InodeSize:(i+1)*layout.InodeSize]) {
+			layout.StampInode(p, first+uint64(i), seq, v.seeds)
+		}
+	}
+}
+
+// settle commits everything and lets the log attest it, so that freed blocks can be used.
+func (v *Volume) settle() error {
+	if err := v.commit(v.lastChange()); err != nil {
+		return err
+	}
+	v.commitMu.Lock()
+	defer v.commitMu.Unlock()
+	err := v.log.Attest()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		v.fail(err)
+		return v.err
+	}
+	v.release()
+	return nil
+}
+
+// Fsync makes durable what has been done to an inode, and with it everything done before.
+func (v *Volume) Fsync(ino Ino) error {
+	if err := v.view(func(o *op) error { _, err := o.inode(ino); return err }); err != nil {
+		return err
+	}
+	return v.Sync()
+}
+
+// Sync makes every completed operation durable.
+func (v *Volume) Sync() error {
+	if v.readOnly {
+		return nil
+	}
+	return v.commit(v.lastChange())
+}

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package volume
+
+import "syscall"
+
+const errnoStale = syscall.ESTALE

@@ -1,0 +1,230 @@
+package volume
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/disk"
+	"holdfast/journal"
+	"holdfast/layout"
+)
+
+// FormatOptions say what volume to make; zero fields have defaults.
+type FormatOptions struct {
+	Label          string
+	UUID           [16]byte
+	HashKey        [16]byte
+	BlockSize      int // 1024, 2048 or 4096 (default)
+	SectorSize     int // 512 (default) or 4096
+	InodesPerGroup uint32
+	RunBlocks      uint64 // blocks of one log run; default: by size
+	Reserved       uint64 // blocks kept back; default: 0.5%, 8 to 1024
+	Size           int64  // bytes; default: the device's
+	Now            time.Time
+	RootMode       uint16 // permissions of the root directory; default 0755
+	UID, GID       uint32
+}
+
+// Bounds of the default log run, in bytes.
+const maxRunBytes = 16 << 20
+
+// superblock is what Format will write, with every default filled in.
+func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
+	s := &layout.Superblock{BlockSize: uint32(o.BlockSize), SectorSize: uint32(o.SectorSize), Copies: 1, UUID: o.UUID, Label: o.Label,
+		HashKey: o.HashKey, Sequence: 1, Root: uint64(Root), InodesPerGroup: o.InodesPerGroup, Reserved: o.Reserved, RunBlocks: o.RunBlocks}
+	if s.BlockSize == 0 {
+		s.BlockSize = 4096
+	}
+	if s.SectorSize == 0 {
+		s.SectorSize = 512
+	}
+	if s.BlockSize != 1024 && s.BlockSize != 2048 && s.BlockSize != 4096 {
+		return nil, fmt.Errorf("block size %d: want 1024, 2048 or 4096: %w", s.BlockSize, ErrInvalid)
+	}
+	if s.SectorSize != 512 && s.SectorSize != 4096 || s.SectorSize > s.BlockSize {
+		return nil, fmt.Errorf("sector size %d: want 512 or 4096, at most the block size: %w", s.SectorSize, ErrInvalid)
+	}
+	if len(o.Label) > 64 {
+		return nil, fmt.Errorf("label of %d bytes, at most 64: %w", len(o.Label), ErrInvalid)
+	}
+	bs := int64(s.BlockSize)
+	s.Blocks = uint64(size / bs)
+	if s.InodesPerGroup == 0 {
+		s.InodesPerGroup = layout.DefaultInodesPerGroup(int(bs))
+		group := uint64(layout.Body(int(bs))) * 8
+		if s.Blocks < group { // a short only group: as many inodes as its share
+			per := uint64(bs) / layout.InodeSize
+			want := max(64, s.Blocks*uint64(bs)/16384)
+			s.InodesPerGroup = uint32((want + per - 1) / per * per)
+		}
+	}
+	if s.Reserved == 0 {
+		s.Reserved = min(max(s.Blocks/200, 8), 1024)
+	}
+	if s.RunBlocks == 0 {
+		// By size, and at least what four of the largest operations need.
+		s.RunBlocks = min(s.Blocks/32, maxRunBytes/uint64(bs))
+		for range 4 { // the bound depends on the groups, and they on the run
+			least, err := minRun(s)
+			if err != nil {
+				return nil, tooSmall(size)
+			}
+			if s.RunBlocks >= least {
+				break
+			}
+			s.RunBlocks = least
+		}
+	}
+	s.Created = toTime(o.Now)
+	if _, err := layout.NewGeometry(s); err != nil {
+		return nil, tooSmall(size)
+	}
+	least, err := minRun(s)
+	if err != nil {
+		return nil, tooSmall(size)
+	}
+	if s.RunBlocks < least {
+		return nil, fmt.Errorf("a log run of %d blocks: the largest operation needs %d: %w", s.RunBlocks, least, ErrInvalid)
+	}
+	return s, nil
+}
+
+func tooSmall(size int64) error { return fmt.Errorf("%d bytes: %w", size, ErrTooSmall) }
+
+// minRun is how many blocks a log run of this volume must have: four times the largest operation.
+func minRun(s *layout.Superblock) (uint64, error) {
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		return 0, err
+	}
+	v := &Volume{g: g, super: *s, tx: newTx(), files: pages{1: nil, 2: nil}, unalloc: maxUnallocated}
+	v.totals.Groups = g.Groups
+	payload := 4 * v.logNeed(v.largestNeed())
+	sectors := (payload + layout.LogPayload(g.SectorSize) - 1) / layout.LogPayload(g.SectorSize)
+	per := g.BlockSize / g.SectorSize
+	return uint64(sectors/per + 4), nil
+}
+
+// largestNeed is the largest bound that any operation passes to update.
+func (v *Volume) largestNeed() int {
+	return max(v.needWrite(), v.needFree(), v.needCreate(), v.needLink(), v.needRemove(), v.needRename(), v.needSetattr())
+}
+
+// MinSize is the smallest size in bytes that Format accepts with these options.
+func MinSize(o FormatOptions) int64 {
+	lo, hi := int64(0), int64(1)<<30
+	for hi-lo > 4096 {
+		mid := (lo + hi) / 2 &^ 4095
+		if _, err := o.superblock(mid); err != nil {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return hi
+}
+
+// Format makes an empty volume on a device. It is not valid before its last write, the superblock.
+//
+// Errors: ErrTooSmall, ErrInvalid, and those of the device.
+func Format(dev disk.Device, o FormatOptions) error {
+	size := o.Size
+	if size == 0 {
+		size = dev.Size()
+	}
+	if size > dev.Size() {
+		return fmt.Errorf("size %d, the device has %d: %w", size, dev.Size(), ErrInvalid)
+	}
+	s, err := o.superblock(size)
+	if err != nil {
+		return err
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		return err
+	}
+	seeds := layout.NewSeeds(s.UUID)
+	slot := make([]byte, layout.SlotSize)
+	for i := range 2 { // what was here is void from now on
+		if _, err := dev.WriteAt(slot, layout.SuperOffset(i)); err != nil {
+			return err
+		}
+	}
+	if err := dev.Flush(); err != nil {
+		return err
+	}
+	write := func(no uint64, p []byte) error {
+		_, err := dev.WriteAt(p, int64(no)*int64(g.BlockSize))
+		return err
+	}
+	block := func() []byte { return make([]byte, g.BlockSize) }
+
+	bitmap := block()
+	layout.InitBitmap(bitmap, &g, 0)
+	per := uint32(g.InodesPerBlock())
+	st := layout.Stats(bitmap)
+	st.InodesInit, st.InodesFree, st.Directories = per, per-1, 1
+	layout.SetStats(bitmap, st)
+	layout.SealBlock(bitmap, g.BitmapBlock(0), 0, seeds)
+	if err := write(g.BitmapBlock(0), bitmap); err != nil {
+		return err
+	}
+	for i := range g.SumBlocks(0) {
+		p := block()
+		layout.InitBlock(p, layout.KindSums, 0, i)
+		layout.SealBlock(p, g.SumBlock(0, i), 0, seeds)
+		if err := write(g.SumBlock(0, i), p); err != nil {
+			return err
+		}
+	}
+	mode := o.RootMode
+	if mode == 0 {
+		mode = 0o755
+	}
+	now := toTime(o.Now)
+	table := block()
+	for i := range per {
+		in := layout.Inode{}
+		if i == 0 {
+			in = layout.Inode{Mode: layout.ModeDir | mode&layout.ModePerm, Links: 2, UID: o.UID, GID: o.GID, Generation: 1,
+				Atime: now, Mtime: now, Ctime: now, Btime: now, Parent: uint64(Root)}
+		}
+		layout.EncodeInode(table[int(i)*layout.InodeSize:], &in, uint64(i)+1, seeds)
+	}
+	if err := write(g.InodeTable(0), table); err != nil {
+		return err
+	}
+	var free uint64
+	for i := range g.Groups {
+		free += g.GroupLen(i) - g.GroupTables(i)
+		if i == 1 && g.Groups > 3 { // all between the first and the last are alike
+			free += (g.Groups - 3) * (g.GroupLen(i) - g.GroupTables(i))
+			free += g.GroupLen(g.Groups-1) - g.GroupTables(g.Groups-1)
+			break
+		}
+	}
+	totals := block()
+	layout.InitBlock(totals, layout.KindTotals, 0, 0)
+	layout.EncodeTotals(totals, &layout.Totals{FreeBlocks: free, FreeInodes: g.Inodes() - 1, Dirs: 1, Groups: 1})
+	layout.SealBlock(totals, g.TotalsBlock(), 0, seeds)
+	if err := write(g.TotalsBlock(), totals); err != nil {
+		return err
+	}
+	if err := journal.Make(dev, &g, seeds); err != nil {
+		return err
+	}
+	clear(slot)
+	layout.EncodeSuperblock(slot, s)
+	if _, err := dev.WriteAt(slot, g.BackupOffset()); err != nil {
+		return err
+	}
+	if err := dev.Flush(); err != nil { // everything before the superblock that makes it valid
+		return err
+	}
+	for i := range 2 {
+		if _, err := dev.WriteAt(slot, layout.SuperOffset(i)); err != nil {
+			return err
+		}
+	}
+	return dev.Flush()
+}

@@ -1,0 +1,227 @@
+package volume
+
+import (
+	"fmt"
+
+	"holdfast/disk"
+	"holdfast/layout"
+)
+
+// inode reads an inode. ErrStale: there is none with this number.
+func (o *op) inode(ino Ino) (layout.Inode, error) {
+	var in layout.Inode
+	g := &o.v.g
+	if ino == 0 || uint64(ino) > g.Inodes() {
+		return in, ErrStale
+	}
+	block, off := g.InodePlace(uint64(ino))
+	p, err := o.v.inodeBytes(block, off, uint64(ino))
+	if err == nil {
+		err = layout.DecodeInode(p, &in, uint64(ino), block, off, o.v.seeds)
+	}
+	if err != nil {
+		if free, serr := o.uninitialised(uint64(ino)); serr == nil && free {
+			return in, ErrStale
+		}
+		return in, err
+	}
+	if in.Mode == 0 {
+		return in, ErrStale
+	}
+	return in, nil
+}
+
+// inodeBytes is one inode as it lies in its block. Where no cache keeps the whole block, only
+// the inode is read.
+func (v *Volume) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
+	if v.cache == nil && v.tx.blocks[block] == nil && (v.committing == nil || v.committing.blocks[block] == nil) &&
+		(v.log == nil || v.log.Pending(block) == nil) {
+		p := make([]byte, layout.InodeSize)
+		_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, int64(block)*int64(v.g.BlockSize)+int64(off))
+		if err != nil {
+			return nil, fmt.Errorf("inode %d (block %d, offset %d): %w", ino, block, off, ioError(err))
+		}
+		return p, nil
+	}
+	b, err := v.lookup(block, layout.KindInodes)
+	if err != nil {
+		return nil, err
+	}
+	return b[off : off+layout.InodeSize], nil
+}
+
+// uninitialised reports whether the inode's slot was never written.
+func (o *op) uninitialised(ino uint64) (bool, error) {
+	group, index := o.v.g.InodeGroup(ino)
+	if group >= o.v.totals.Groups {
+		return true, nil
+	}
+	b, err := o.Read(o.v.g.BitmapBlock(group), layout.KindBitmap)
+	if err != nil {
+		return false, err
+	}
+	return index >= layout.Stats(b).InodesInit, nil
+}
+
+// putInode writes an inode; its sequence is stamped at commit.
+func (o *op) putInode(ino Ino, in *layout.Inode) error {
+	block, off := o.v.g.InodePlace(uint64(ino))
+	b, err := o.Edit(block, layout.KindInodes)
+	if err != nil {
+		return err
+	}
+	layout.EncodeInode(b[off:], in, uint64(ino), o.v.seeds)
+	return nil
+}
+
+// allocInode takes a free inode, in the group of near if there is one.
+func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
+	v := o.v
+	g := &v.g
+	if v.totals.FreeInodes == 0 {
+		return 0, layout.Inode{}, ErrNoSpace
+	}
+	start, _ := g.InodeGroup(uint64(max(near, 1)))
+	for i := uint64(0); ; i++ {
+		group := start + i
+		if i >= v.totals.Groups {
+			if v.totals.Groups >= g.Groups {
+				return 0, layout.Inode{}, ErrNoSpace
+			}
+			group = v.totals.Groups
+			if err := o.initGroup(group); err != nil {
+				return 0, layout.Inode{}, err
+			}
+		} else if group >= v.totals.Groups {
+			group -= v.totals.Groups
+		}
+		ino, in, err := o.inodeIn(group, dir)
+		if err != nil || ino != 0 {
+			return ino, in, err
+		}
+	}
+}
+
+// inodeIn takes a free inode of one group, 0 if it has none.
+func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
+	v := o.v
+	g := &v.g
+	var in layout.Inode
+	b, err := o.Read(g.BitmapBlock(group), layout.KindBitmap)
+	if err != nil {
+		return 0, in, err
+	}
+	s := layout.Stats(b)
+	var index uint32
+	switch {
+	case s.InodesFree > 0:
+		if index, err = o.findFree(group, s.InodesInit); err != nil {
+			return 0, in, err
+		}
+	case s.InodesInit < g.InodesPerGroup:
+		index = s.InodesInit
+		per := uint32(g.InodesPerBlock())
+		t := o.adopt(g.InodeTable(group)+uint64(index/per), layout.KindInodes)
+		var free layout.Inode
+		for i := range per {
+			layout.EncodeInode(t[int(i)*layout.InodeSize:], &free, g.InodeNumber(group, index+i), v.seeds)
+		}
+		s.InodesInit += per
+		s.InodesFree += per
+		for i := per - 1; i > 0; i-- {
+			v.freeInodes[group] = append(v.freeInodes[group], index+i)
+		}
+	default:
+		return 0, in, nil
+	}
+	ino := Ino(g.InodeNumber(group, index))
+	block, off := g.InodePlace(uint64(ino))
+	p, err := v.inodeBytes(block, off, uint64(ino))
+	if err != nil {
+		return 0, in, err
+	}
+	if err := layout.DecodeInode(p, &in, uint64(ino), block, off, v.seeds); err != nil {
+		return 0, in, err
+	}
+	in = layout.Inode{Generation: in.Generation + 1}
+	s.InodesFree--
+	v.totals.FreeInodes--
+	if dir {
+		s.Directories++
+		v.totals.Dirs++
+	}
+	if b, err = o.Edit(g.BitmapBlock(group), layout.KindBitmap); err != nil {
+		return 0, in, err
+	}
+	layout.SetStats(b, s)
+	return ino, in, nil
+}
+
+// findFree is a free slot below the mark: one remembered, or the result of a look at the table.
+func (o *op) findFree(group uint64, init uint32) (uint32, error) {
+	v := o.v
+	g := &v.g
+	for scanned := false; ; scanned = true {
+		for list := v.freeInodes[group]; len(list) > 0; list = v.freeInodes[group] {
+			index := list[len(list)-1]
+			v.freeInodes[group] = list[:len(list)-1]
+			if index >= init {
+				continue
+			}
+			ok, err := o.slotFree(g.InodeNumber(group, index))
+			if err != nil {
+				return 0, err
+			}
+			if ok {
+				return index, nil
+			}
+		}
+		if scanned {
+			return 0, layout.Corrupt(fmt.Sprintf("bitmap of group %d", group), g.BitmapBlock(group), 36,
+				"free inodes counted that the table does not have (I9)", nil)
+		}
+		for i := init; i > 0; i-- {
+			ok, err := o.slotFree(g.InodeNumber(group, i-1))
+			if err != nil {
+				return 0, err
+			}
+			if ok {
+				v.freeInodes[group] = append(v.freeInodes[group], i-1)
+			}
+		}
+	}
+}
+
+func (o *op) slotFree(ino uint64) (bool, error) {
+	var in layout.Inode
+	block, off := o.v.g.InodePlace(ino)
+	p, err := o.v.inodeBytes(block, off, ino)
+	if err != nil {
+		return false, err
+	}
+	err = layout.DecodeInode(p, &in, ino, block, off, o.v.seeds)
+	return in.Mode == 0, err
+}
+
+// freeInode gives back an inode whose content is gone; its generation stays.
+func (o *op) freeInode(ino Ino, in *layout.Inode) error {
+	v := o.v
+	group, index := v.g.InodeGroup(uint64(ino))
+	b, err := o.Edit(v.g.BitmapBlock(group), layout.KindBitmap)
+	if err != nil {
+		return err
+	}
+	s := layout.Stats(b)
+	s.InodesFree++
+	v.totals.FreeInodes++
+	if in.IsDir() {
+		s.Directories--
+		v.totals.Dirs--
+	}
+	layout.SetStats(b, s)
+	*in = layout.Inode{Generation: in.Generation}
+	if v.freeInodes[group] != nil {
+		v.freeInodes[group] = append(v.freeInodes[group], index)
+	}
+	return o.putInode(ino, in)
+}

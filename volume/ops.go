@@ -1,0 +1,694 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/layout"
+)
+
+// Flags of Rename; the values are those of renameat2(2).
+const (
+	RenameNoReplace uint = 1 << 0 // ErrExist if the new name exists
+)
+
+// Mode bits that change what operations do.
+const (
+	modeSetUID = 0o4000
+	modeSetGID = 0o2000
+	modeGroupX = 0o0010
+)
+
+// order stands between two steps of an operation that a volume without a journal must bring
+// to the disk one after the other: what comes before it, and a flush, before what comes after.
+//
+// The argument is the classical one, in the rules of Ganger and Patt ("Metadata Update
+// Performance in File Systems", OSDI 1994): never point to a structure before it is
+// initialised; never reuse a resource before all pointers to it are gone; never reset the
+// last pointer to a live resource before a new one is set. A crash between two steps then
+// leaves a count too high or something unreachable (I4, I6 high, I8), which is a leak, and
+// never a dangling entry or a count too low (I5, I6 low), which is a loss.
+//
+// With a journal the steps of an operation reach the disk together or not at all, so there
+// is nothing to order and order does nothing.
+func (o *op) order() error { return nil }
+
+// orders runs steps with order between them.
+func (o *op) orders(steps ...func() error) error {
+	for i, step := range steps {
+		if i > 0 {
+			if err := o.order(); err != nil {
+				return err
+			}
+		}
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check answers whether n can be made, whatever it is called.
+func (n *NewNode) check() error {
+	switch n.Mode & layout.ModeType {
+	case layout.ModeFile, layout.ModeDir, layout.ModeFIFO, layout.ModeSocket, layout.ModeChar, layout.ModeBlock:
+		return nil
+	case layout.ModeLink:
+		return checkPath(n.Target)
+	}
+	return ErrInvalid
+}
+
+// target reads the target of the symbolic link ino.
+func (o *op) target(ino Ino, in *layout.Inode) (string, error) {
+	if in.Type() != layout.ModeLink {
+		return "", ErrInvalid
+	}
+	if in.Size == 0 || in.Size > MaxPath {
+		block, off := o.geometry().InodePlace(uint64(ino))
+		return "", layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+16,
+			fmt.Sprintf("a symbolic link of %d bytes", in.Size), "1 to 4095")
+	}
+	if in.Flags&layout.FlagInlineLink != 0 {
+		return string(in.Inline[:in.Size]), nil // DecodeInode has checked that it fits
+	}
+	p := make([]byte, in.Size)
+	if err := o.content(ino, in, p); err != nil {
+		return "", err
+	}
+	return string(p), nil
+}
+
+// touch marks what a directory's names have changed: its modification and change time.
+func touch(in *layout.Inode, now layout.Time) { in.Mtime, in.Ctime = now, now }
+
+// create makes a node and its name. The inode is initialised before the entry names it; a new
+// directory's ".." counts in its parent before it exists.
+func (o *op) create(dir Ino, name string, n *NewNode) (ino Ino, in layout.Inode, err error) {
+	if err := n.check(); err != nil {
+		return 0, in, err
+	}
+	din, err := o.directory(dir)
+	if err != nil {
+		return 0, in, err
+	}
+	if isDot(name) {
+		return 0, in, ErrExist
+	}
+	_, found, err := o.find(dir, &din, name)
+	switch kind := n.Mode & layout.ModeType; {
+	case err != nil:
+		return 0, in, err
+	case found:
+		return 0, in, ErrExist
+	case din.Links == 0: // removed, and held by somebody
+		return 0, in, ErrNotExist
+	case kind == layout.ModeDir && din.Links >= layout.MaxLinks:
+		return 0, in, ErrTooManyLinks
+	}
+	isDir := n.Mode&layout.ModeType == layout.ModeDir
+	if ino, in, err = o.allocInode(dir, isDir); err != nil {
+		return 0, in, err
+	}
+	now := o.now()
+	in.Mode, in.Links, in.UID, in.GID = n.Mode, 1, n.UID, n.GID
+	in.Atime, in.Mtime, in.Ctime, in.Btime = now, now, now, now
+	if din.Mode&modeSetGID != 0 { // inode(7): the group is that of the directory, and so on down
+		in.GID = din.GID
+		if isDir {
+			in.Mode |= modeSetGID
+		}
+	}
+	switch in.Type() {
+	case layout.ModeDir:
+		in.Links, in.Parent = 2, uint64(dir)
+	case layout.ModeChar, layout.ModeBlock:
+		in.Major, in.Minor = n.Major, n.Minor
+	case layout.ModeLink:
+		in.Mode = layout.ModeLink | 0o777 // symlink(7): the permissions of a link are not used
+	}
+	err = o.orders(
+		func() error {
+			if in.Type() == layout.ModeLink {
+				if err := o.setTarget(ino, &in, n.Target); err != nil {
+					return err
+				}
+			}
+			if isDir {
+				din.Links++
+				if err := o.putInode(dir, &din); err != nil {
+					return err
+				}
+			}
+			return o.putInode(ino, &in)
+		},
+		func() error {
+			if _, err := o.dir(dir, &din).Insert(name, uint64(ino), uint8(in.Type()>>12)); err != nil {
+				return err
+			}
+			touch(&din, now)
+			return o.putInode(dir, &din)
+		})
+	return ino, in, err
+}
+
+// setTarget stores the target of a new symbolic link: in the inode if it fits there, else as
+// the content of a file is stored.
+func (o *op) setTarget(ino Ino, in *layout.Inode, target string) error {
+	in.Size = uint64(len(target))
+	if len(target) <= layout.InlineSize-int(in.XattrLen) {
+		in.Flags |= layout.FlagInlineLink
+		copy(in.Inline[:], target)
+		return nil
+	}
+	return o.setContent(ino, in, []byte(target))
+}
+
+// link gives inode ino another name: the count first, then the entry.
+func (o *op) link(ino, dir Ino, name string) (in layout.Inode, err error) {
+	if in, err = o.inode(ino); err != nil {
+		return in, err
+	}
+	din, err := o.directory(dir)
+	if err != nil {
+		return in, err
+	}
+	if isDot(name) {
+		return in, ErrExist
+	}
+	_, found, err := o.find(dir, &din, name)
+	switch {
+	case err != nil:
+		return in, err
+	case found:
+		return in, ErrExist
+	case din.Links == 0:
+		return in, ErrNotExist
+	case in.IsDir():
+		return in, ErrPermission
+	case in.Links == 0: // unlinked: it does not come back
+		return in, ErrNotExist
+	case in.Links >= layout.MaxLinks:
+		return in, ErrTooManyLinks
+	}
+	now := o.now()
+	err = o.orders(
+		func() error {
+			in.Links++
+			in.Ctime = now
+			return o.putInode(ino, &in)
+		},
+		func() error {
+			if _, err := o.dir(dir, &din).Insert(name, uint64(ino), uint8(in.Type()>>12)); err != nil {
+				return err
+			}
+			touch(&din, now)
+			return o.putInode(dir, &din)
+		})
+	return in, err
+}
+
+// remove takes the name of d out of a directory. With isDir the parent also loses the ".." of
+// what is removed; that count goes down behind the entry.
+func (o *op) remove(dir Ino, din *layout.Inode, name string, isDir bool, now layout.Time) error {
+	return o.orders(
+		func() error {
+			if _, err := o.dir(dir, din).Remove(name); err != nil {
+				return err
+			}
+			touch(din, now)
+			return o.putInode(dir, din)
+		},
+		func() error {
+			if !isDir {
+				return nil
+			}
+			return o.dropDirLink(dir, din)
+		})
+}
+
+// dropDirLink counts one subdirectory less in dir.
+func (o *op) dropDirLink(dir Ino, din *layout.Inode) error {
+	if din.Links <= 2 {
+		return o.badLinks(dir, din, "a count above 2 for a subdirectory") // I6
+	}
+	din.Links--
+	return o.putInode(dir, din)
+}
+
+func (o *op) badLinks(ino Ino, in *layout.Inode, want string) error {
+	block, off := o.geometry().InodePlace(uint64(ino))
+	return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+4, fmt.Sprintf("link count %d", in.Links), want)
+}
+
+// drop counts one name less in ino, whose entry is gone. At the last one the inode is
+// destroyed or, while somebody holds it, put on the orphan list (I8). A directory has only
+// one name: its count goes to zero at once.
+func (o *op) drop(ino Ino, in *layout.Inode, now layout.Time) error {
+	if in.Links == 0 {
+		return o.badLinks(ino, in, "a count above 0 for a name") // I6
+	}
+	if in.IsDir() {
+		in.Links = 0
+	} else {
+		in.Links--
+	}
+	in.Ctime = now
+	if err := o.putInode(ino, in); err != nil || in.Links > 0 {
+		return err
+	}
+	if o.v.holds.count(ino) > 0 {
+		return o.orphanAdd(ino, in)
+	}
+	return o.destroy(ino, in)
+}
+
+// unlink removes a name of anything but a directory: the entry, then the count, then (in
+// destroy) the content.
+func (o *op) unlink(dir Ino, name string) error {
+	din, err := o.directory(dir)
+	if err != nil {
+		return err
+	}
+	if isDot(name) {
+		return ErrIsDir
+	}
+	ino, in, err := o.entry(dir, &din, name)
+	if err != nil {
+		return err
+	}
+	if in.IsDir() {
+		return ErrIsDir
+	}
+	now := o.now()
+	return o.orders(
+		func() error { return o.remove(dir, &din, name, false, now) },
+		func() error { return o.drop(ino, &in, now) })
+}
+
+// rmdir removes an empty directory.
+func (o *op) rmdir(dir Ino, name string) error {
+	din, err := o.directory(dir)
+	switch {
+	case err != nil:
+		return err
+	case name == ".":
+		return ErrInvalid
+	case name == "..":
+		return ErrNotEmpty
+	}
+	ino, in, err := o.entry(dir, &din, name)
+	switch {
+	case err != nil:
+		return err
+	case !in.IsDir():
+		return ErrNotDir
+	case in.Names > 0:
+		return ErrNotEmpty
+	}
+	now := o.now()
+	return o.orders(
+		func() error { return o.remove(dir, &din, name, true, now) },
+		func() error { return o.drop(ino, &in, now) })
+}
+
+// above reports whether the directory ino is dir or lies above it.
+func (o *op) above(ino, dir Ino, in layout.Inode) (bool, error) {
+	for n := uint64(0); ; n++ {
+		switch {
+		case dir == ino:
+			return true, nil
+		case dir == Root, in.Links == 0:
+			return false, nil
+		case n > o.geometry().Inodes():
+			return false, layout.Corrupt(fmt.Sprintf("directory %d", dir), 0, 0, "its parents form a cycle", "a tree (I7)")
+		}
+		var err error
+		if dir, in, err = o.parent(dir, &in); err != nil {
+			return false, err
+		}
+	}
+}
+
+// rename moves a name. Its refusals come in the order of do_renameat2 and vfs_rename in Linux.
+//
+// The steps are: the count of what moves up (it is about to have two names) | the new entry |
+// a moved directory's parent | the old entry out | the counts down, and only then what the
+// new name had meant before.
+func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint) error {
+	if flags&^RenameNoReplace != 0 {
+		return ErrInvalid
+	}
+	oin, err := o.directory(odir)
+	if err != nil {
+		return err
+	}
+	nin := &oin // one directory, one copy of its inode
+	if ndir != odir {
+		in, err := o.directory(ndir)
+		if err != nil {
+			return err
+		}
+		nin = &in
+	}
+	switch {
+	case isDot(oname):
+		return ErrBusy
+	case isDot(nname) && flags&RenameNoReplace != 0:
+		return ErrExist
+	case isDot(nname):
+		return ErrBusy
+	}
+	ino, in, err := o.entry(odir, &oin, oname)
+	if err != nil {
+		return err
+	}
+	nd, found, err := o.find(ndir, nin, nname)
+	if err != nil {
+		return err
+	}
+	if found && flags&RenameNoReplace != 0 {
+		return ErrExist
+	}
+	target := Ino(nd.Ino)
+	var tin layout.Inode
+	if found {
+		if tin, err = o.child(ndir, &nd); err != nil {
+			return err
+		}
+	}
+	if odir != ndir { // else neither can lie above the other
+		if in.IsDir() {
+			if inside, err := o.above(ino, ndir, *nin); err != nil {
+				return err
+			} else if inside {
+				return ErrInvalid
+			}
+		}
+		if found && tin.IsDir() {
+			if inside, err := o.above(target, odir, oin); err != nil {
+				return err
+			} else if inside {
+				return ErrNotEmpty
+			}
+		}
+	}
+	moved := in.IsDir() && odir != ndir // "..", and so two counts, change
+	switch {
+	case found && target == ino:
+		return nil // two names of one file: POSIX wants nothing done
+	case !found && nin.Links == 0:
+		return ErrNotExist
+	case found && in.IsDir() && !tin.IsDir():
+		return ErrNotDir
+	case found && !in.IsDir() && tin.IsDir():
+		return ErrIsDir
+	case found && tin.IsDir() && tin.Names > 0:
+		return ErrNotEmpty
+	case moved && !found && nin.Links >= layout.MaxLinks:
+		return ErrTooManyLinks
+	}
+
+	now := o.now()
+	steps := []func() error{
+		func() error {
+			in.Links++
+			in.Ctime = now
+			if moved && !found { // over a directory the count stays: one ".." for another
+				nin.Links++
+				if err := o.putInode(ndir, nin); err != nil {
+					return err
+				}
+			}
+			return o.putInode(ino, &in)
+		},
+		func() error {
+			d := o.dir(ndir, nin)
+			kind := uint8(in.Type() >> 12)
+			if found {
+				err = d.Replace(nname, uint64(ino), kind)
+			} else {
+				_, err = d.Insert(nname, uint64(ino), kind)
+			}
+			if err != nil {
+				return err
+			}
+			touch(nin, now)
+			return o.putInode(ndir, nin)
+		},
+	}
+	if moved {
+		steps = append(steps, func() error {
+			in.Parent = uint64(ndir)
+			return o.putInode(ino, &in)
+		})
+	}
+	steps = append(steps,
+		func() error {
+			// In one directory an empty target's ".." is what the parent loses; across
+			// directories it is the ".." of what moved.
+			return o.remove(odir, &oin, oname, moved || odir == ndir && found && tin.IsDir(), now)
+		},
+		func() error {
+			in.Links--
+			return o.putInode(ino, &in)
+		})
+	if found {
+		steps = append(steps, func() error { return o.drop(target, &tin, now) })
+	}
+	return o.orders(steps...)
+}
+
+// setattr changes attributes; in is the inode as it is then.
+func (o *op) setattr(ino Ino, s *SetAttr) (in layout.Inode, err error) {
+	if in, err = o.inode(ino); err != nil {
+		return in, err
+	}
+	if *s == (SetAttr{}) {
+		return in, nil
+	}
+	now := o.now()
+	if s.Mode != nil {
+		if in.Type() == layout.ModeLink {
+			return in, ErrNotSupported // chmod(2): a link has no permissions
+		}
+		if t := *s.Mode & layout.ModeType; t != 0 && t != in.Type() {
+			return in, ErrInvalid
+		}
+	}
+	if s.Size != nil {
+		switch in.Type() {
+		case layout.ModeFile:
+		case layout.ModeDir:
+			return in, ErrIsDir
+		default:
+			return in, ErrInvalid
+		}
+		if err := o.setSize(ino, &in, *s.Size); err != nil {
+			return in, err
+		}
+		in.Mtime = now
+	}
+	if (s.UID != nil || s.GID != nil) && !in.IsDir() {
+		// chown(2): even for root, who changes hands hands on no privilege. Without group
+		// execution the set-group-ID bit is no privilege but a mark, and stays.
+		in.Mode &^= modeSetUID
+		if in.Mode&modeGroupX != 0 {
+			in.Mode &^= modeSetGID
+		}
+	}
+	if s.UID != nil {
+		in.UID = *s.UID
+	}
+	if s.GID != nil {
+		in.GID = *s.GID
+	}
+	if s.Mode != nil {
+		in.Mode = in.Type() | *s.Mode&layout.ModePerm
+	}
+	if s.Atime != nil {
+		in.Atime = toTime(*s.Atime)
+	}
+	if s.Mtime != nil {
+		in.Mtime = toTime(*s.Mtime)
+	}
+	in.Ctime = now
+	return in, o.putInode(ino, &in)
+}
+
+// Lookup is what name means in the directory dir. "." and ".." mean dir and its parent; the
+// root is its own parent.
+//
+// Errors: ErrNotExist, ErrNotDir, ErrNameTooLong, ErrInvalid (a slash or NUL in the name),
+// ErrStale (there is no inode dir).
+func (v *Volume) Lookup(dir Ino, name string) (a Attr, err error) {
+	err = v.view(func(o *op) error {
+		din, err := o.directory(dir)
+		if err != nil {
+			return err
+		}
+		ino, in, err := o.entry(dir, &din, name)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
+// Getattr is what the inode says of itself, stat(2). ErrStale: there is no such inode.
+func (v *Volume) Getattr(ino Ino) (a Attr, err error) {
+	err = v.view(func(o *op) error {
+		in, err := o.inode(ino)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
+// Readlink is the target of a symbolic link; ErrInvalid for anything else.
+func (v *Volume) Readlink(ino Ino) (target string, err error) {
+	err = v.view(func(o *op) error {
+		in, err := o.inode(ino)
+		if err != nil {
+			return err
+		}
+		target, err = o.target(ino, &in)
+		return err
+	})
+	return result(target, err)
+}
+
+// Create makes a node of any type and gives it a name in dir: open(2) with O_CREAT and
+// O_EXCL, mkdir(2), mknod(2), symlink(2). In a directory with the set-group-ID bit the node
+// gets the directory's group, and a directory the bit as well. No permissions are checked and
+// no umask is applied: that is the business of who calls.
+//
+// Errors: ErrExist, ErrNotDir, ErrNotExist (dir is removed, or a link has no target),
+// ErrNameTooLong (a name over 255, a target over 4095 bytes), ErrInvalid (unknown type, a
+// slash or NUL in the name), ErrTooManyLinks (subdirectories), ErrNoSpace, ErrReadOnly.
+func (v *Volume) Create(dir Ino, name string, n NewNode) (a Attr, err error) {
+	err = v.update(v.needCreate(), func(o *op) error {
+		ino, in, err := o.create(dir, name, &n)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
+// Link gives inode ino one more name, link(2). A symbolic link is linked itself.
+//
+// Errors: ErrExist, ErrPermission (ino is a directory), ErrNotDir, ErrNotExist (ino or dir is
+// removed), ErrTooManyLinks, ErrNameTooLong, ErrInvalid, ErrNoSpace, ErrReadOnly.
+func (v *Volume) Link(ino, dir Ino, name string) (a Attr, err error) {
+	err = v.update(v.needLink(), func(o *op) error {
+		in, err := o.link(ino, dir, name)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
+// Unlink removes a name of anything but a directory, unlink(2). With its last name a node is
+// gone, unless it is held (see [Volume.Hold]): then with the last Release.
+//
+// Errors: ErrNotExist, ErrIsDir, ErrNotDir, ErrNameTooLong, ErrInvalid, ErrReadOnly.
+func (v *Volume) Unlink(dir Ino, name string) error {
+	return v.update(v.needRemove(), func(o *op) error { return o.unlink(dir, name) })
+}
+
+// Rmdir removes an empty directory, rmdir(2).
+//
+// Errors: ErrNotExist, ErrNotDir, ErrNotEmpty (also for ".."), ErrInvalid (".", or a slash or
+// NUL in the name), ErrNameTooLong, ErrReadOnly.
+func (v *Volume) Rmdir(dir Ino, name string) error {
+	return v.update(v.needRemove(), func(o *op) error { return o.rmdir(dir, name) })
+}
+
+// Rename moves a name, replacing what the new name meant, renameat2(2). It is one operation:
+// at no time, and after no crash, does neither name or do both exist. Two names of one file
+// stay as they are. flags may hold RenameNoReplace.
+//
+// Errors: ErrNotExist, ErrExist (RenameNoReplace), ErrIsDir (a file over a directory),
+// ErrNotDir (a directory over a file), ErrNotEmpty (over a directory with names, or one that
+// lies above the old name), ErrInvalid (a directory into itself; unknown flags), ErrBusy ("."
+// or ".."), ErrTooManyLinks, ErrNameTooLong, ErrNoSpace, ErrReadOnly.
+func (v *Volume) Rename(odir Ino, oname string, ndir Ino, nname string, flags uint) error {
+	return v.update(v.needRename(), func(o *op) error { return o.rename(odir, oname, ndir, nname, flags) })
+}
+
+// Setattr changes the attributes that s names, in one operation: chmod(2), chown(2),
+// truncate(2), utimensat(2). The change time becomes now, and with a size the modification
+// time. Who changes the owner or group of anything but a directory clears the set-user-ID
+// bit, and the set-group-ID bit if the group may execute, unless s has a mode as well.
+//
+// Errors: ErrStale, ErrIsDir (the size of a directory), ErrInvalid (the size of what has none,
+// another file type), ErrNotSupported (the mode of a symbolic link), ErrFileTooBig,
+// ErrNoSpace, ErrReadOnly.
+func (v *Volume) Setattr(ino Ino, s SetAttr) (a Attr, err error) {
+	err = v.update(v.needSetattr(), func(o *op) error {
+		in, err := o.setattr(ino, &s)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
+// result is a, or nothing beside an error.
+func result[T any](a T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return a, nil
+}
+
+// readBatch is how many entries ReadDir takes at a time.
+const readBatch = 64
+
+// ReadDir calls fn for the entries of dir from position pos on (0: from the first) until fn
+// returns false. "." and ".." are not among them. A position stays good while names come and
+// go: an entry that is there from the first call to the last is seen exactly once, one that
+// comes or goes meanwhile at most once. The order is that of places in the directory.
+//
+// fn is called without any lock held and may use the volume. A directory that is removed
+// meanwhile has no more entries.
+//
+// Errors: ErrNotDir, ErrStale.
+func (v *Volume) ReadDir(dir Ino, pos uint64, fn func(DirEntry) bool) error {
+	var generation uint32
+	batch := make([]DirEntry, 0, readBatch)
+	for first := true; ; first = false {
+		batch = batch[:0]
+		more := false
+		err := v.view(func(o *op) error {
+			in, err := o.directory(dir)
+			if !first && (errors.Is(err, ErrStale) || errors.Is(err, ErrNotDir) || err == nil && in.Generation != generation) {
+				return nil // gone since the last batch
+			}
+			if err != nil {
+				return err
+			}
+			generation = in.Generation
+			d := o.dir(dir, &in)
+			for {
+				e, _, next, ok, err := d.Next(pos)
+				if err != nil || !ok {
+					return err
+				}
+				batch = append(batch, DirEntry{Name: string(e.Name), Ino: Ino(e.Ino), Type: uint16(e.Type) << 12, Next: next})
+				pos = next
+				if len(batch) == readBatch {
+					more = true
+					return nil
+				}
+			}
+		})
+		for _, e := range batch { // what was read before an error is good
+			if !fn(e) {
+				return nil
+			}
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}

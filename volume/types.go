@@ -1,0 +1,103 @@
+package volume
+
+import (
+	"time"
+
+	"holdfast/layout"
+)
+
+var layoutCorrupt = layout.ErrCorrupt
+
+// Ino is an inode number, from 1.
+type Ino uint64
+
+// Root is the inode of the root directory.
+const Root Ino = 1
+
+// Attr is what an inode says of itself.
+type Attr struct {
+	Ino                        Ino
+	Generation                 uint32
+	Mode                       uint16 // POSIX type and permission bits, layout.ModeXxx
+	Links                      uint32
+	UID, GID                   uint32
+	Size                       uint64 // bytes
+	Blocks                     uint64 // blocks of the volume
+	Atime, Mtime, Ctime, Btime time.Time
+	Major, Minor               uint32
+}
+
+// NewNode is what a new inode is to be.
+type NewNode struct {
+	Mode         uint16 // type and permissions
+	UID, GID     uint32
+	Major, Minor uint32 // devices
+	Target       string // symbolic links
+}
+
+// SetAttr names the attributes to change; nil ones stay.
+type SetAttr struct {
+	Mode         *uint16
+	UID, GID     *uint32
+	Size         *uint64
+	Atime, Mtime *time.Time
+}
+
+// DirEntry is a name in a directory.
+type DirEntry struct {
+	Name string
+	Ino  Ino
+	Type uint16 // mode type bits
+	Next uint64 // position behind the entry
+}
+
+// Statfs says how full a volume is.
+type Statfs struct {
+	BlockSize       int
+	Blocks          uint64 // that files may use, free ones included
+	Free            uint64 // blocks
+	Available       uint64 // free blocks that are not kept back or reserved
+	Inodes          uint64
+	FreeInodes      uint64
+	Dirs            uint64
+	UUID            [16]byte
+	Label           string
+	InitialisedGrps uint64
+	Groups          uint64
+}
+
+// Statfs reads the totals; it costs no I/O.
+func (v *Volume) Statfs() (Statfs, error) {
+	var s Statfs
+	err := v.view(func(o *op) error {
+		g := &v.g
+		var tables uint64
+		if g.Groups > 0 {
+			tables = (g.Groups-1)*g.GroupTables(0) + g.GroupTables(g.Groups-1)
+		}
+		last := g.Groups - 1
+		all := g.GroupStart(last) + g.GroupLen(last) - g.FirstGroup
+		s = Statfs{BlockSize: g.BlockSize, Blocks: all - tables, Free: v.totals.FreeBlocks, Available: uint64(max(0, o.available())),
+			Inodes: g.Inodes(), FreeInodes: v.totals.FreeInodes, Dirs: v.totals.Dirs, UUID: v.super.UUID, Label: v.super.Label,
+			InitialisedGrps: v.totals.Groups, Groups: g.Groups}
+		return nil
+	})
+	return s, err
+}
+
+// Options say how a volume is opened; the zero value is good.
+type Options struct {
+	ReadOnly   bool             // nothing is written, not even what recovery restores
+	CacheBytes int64            // memory for clean metadata blocks; 0: no cache
+	Clock      func() time.Time // nil: time.Now
+	DirtyBytes int64            // data that may wait for a commit; 0: 64 MiB
+}
+
+func (o *Options) dirtyBytes() int64 {
+	if o.DirtyBytes > 0 {
+		return o.DirtyBytes
+	}
+	return 64 << 20
+}
+
+func toTime(t time.Time) layout.Time { return layout.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())} }

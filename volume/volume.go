@@ -1,0 +1,220 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/disk"
+	"holdfast/journal"
+	"holdfast/layout"
+	"holdfast/volume/internal/dirs"
+)
+
+// Volume is an open volume. Its methods may be called from many goroutines at once;
+// operations that change something take effect one after another.
+type Volume struct {
+	dev      disk.Device
+	super    layout.Superblock
+	g        layout.Geometry
+	seeds    layout.Seeds
+	opt      Options
+	readOnly bool
+	log      *journal.Log
+	recovery *journal.Report
+
+	commitMu sync.Mutex // one commit at a time; taken before mu
+
+	mu     sync.RWMutex
+	err    error // sticky: after it nothing is changed any more
+	closed bool
+	cache  *blockCache
+	totals layout.Totals // as the running transaction has them
+
+	tx      *tx
+	files   pages // of the running transaction
+	unalloc int   // pages that have no block yet
+	change  uint64
+	durable uint64 // the last change that a commit covers
+	sealing uint64 // sequence of the transaction being committed
+	todo    []Ino  // whose blocks are still to be freed
+
+	committing      *tx
+	committingPages pages
+
+	busy       map[uint64]groupBits
+	busyIn     map[uint64]uint32
+	busyCount  uint64
+	freed      []waiting
+	freeInodes map[uint64][]uint32 // free slots remembered, by group; nil: not looked yet
+	orphans    []Ino
+
+	holds holdTable
+}
+
+// ReadSuperblock is the current superblock of a device: of the two live copies that are good,
+// the one with the larger sequence.
+//
+// Errors: layout.ErrNotHoldfast, ErrVersion, ErrFeature, ErrCorrupt.
+func ReadSuperblock(dev disk.Device) (*layout.Superblock, error) {
+	var best *layout.Superblock
+	var first error
+	for i := range 2 {
+		p := make([]byte, layout.SuperblockSize)
+		s, err := readSuper(dev, p, i)
+		if err != nil {
+			if first == nil || errors.Is(first, layout.ErrNotHoldfast) {
+				first = err
+			}
+			continue
+		}
+		if best == nil || s.Sequence > best.Sequence {
+			best = s
+		}
+	}
+	if best == nil {
+		return nil, first
+	}
+	return best, nil
+}
+
+func readSuper(dev disk.Device, p []byte, copy int) (*layout.Superblock, error) {
+	off := layout.SuperOffset(copy)
+	if dev.Size() < off+layout.SuperblockSize {
+		return nil, layout.ErrNotHoldfast
+	}
+	_, err := dev.ReadChecked(p, disk.Check{Want: layout.Residue}, off)
+	if errors.Is(err, disk.ErrChecksum) { // say what it is instead
+		if err := disk.ReadFull(dev, p, off); err != nil {
+			return nil, ioError(err)
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("superblock copy %d: %w", copy, ioError(err))
+	}
+	return layout.DecodeSuperblock(p)
+}
+
+// Open opens the volume on a device. The journal is replayed and orphans are freed first; with
+// ReadOnly this happens in memory and the device is not written.
+//
+// Errors: those of ReadSuperblock, ErrTruncated, and layout.ErrCorrupt for damage that was
+// found on the way.
+func Open(dev disk.Device, opt Options) (*Volume, error) {
+	s, err := ReadSuperblock(dev)
+	if err != nil {
+		return nil, err
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		return nil, err
+	}
+	if want := int64(g.Blocks) * int64(g.BlockSize); dev.Size() < want {
+		return nil, fmt.Errorf("%w: it has %d bytes, its superblock says %d", ErrTruncated, dev.Size(), want)
+	}
+	if g.RunBlocks == 0 || s.Copies != 1 {
+		return nil, errors.New("volumes without a journal or with two copies are not supported yet")
+	}
+	readOnly := opt.ReadOnly
+	if s.ROCompat&^layout.ROCompatKnown != 0 && !readOnly {
+		return nil, fmt.Errorf("unknown features %#x: the image can only be read: %w", s.ROCompat, ErrReadOnly)
+	}
+	if readOnly {
+		dev = disk.NewOverlay(dev, g.SectorSize)
+	}
+	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{},
+		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}}
+	if v.recovery, err = journal.Recover(dev, &v.g, v.seeds); err != nil {
+		return nil, err
+	}
+	if v.log, err = journal.Open(dev, &v.g, v.seeds, v.recovery, journal.Options{}); err != nil {
+		return nil, err
+	}
+	if v.cache, err = newCache(opt.CacheBytes, g.BlockSize); err != nil {
+		return nil, err
+	}
+	if err := v.start(); err != nil {
+		v.cache.close()
+		return nil, err
+	}
+	v.readOnly = readOnly
+	return v, nil
+}
+
+// start reads the totals and frees the orphans that a crash left.
+func (v *Volume) start() error {
+	b, err := v.committed(v.g.TotalsBlock(), layout.KindTotals)
+	if err != nil {
+		return err
+	}
+	t, err := layout.DecodeTotals(b, &v.g)
+	if err != nil {
+		return err
+	}
+	v.totals = *t
+	if err := v.loadOrphans(); err != nil {
+		return err
+	}
+	for _, ino := range slices.Clone(v.orphans) {
+		if err := v.continueFree(ino); err != nil {
+			return fmt.Errorf("orphan inode %d: %w", ino, err)
+		}
+	}
+	return nil
+}
+
+// Recovery is what replaying the journal found when the volume was opened.
+func (v *Volume) Recovery() journal.Report { return *v.recovery }
+
+func (v *Volume) clock() time.Time {
+	if v.opt.Clock != nil {
+		return v.opt.Clock()
+	}
+	return time.Now()
+}
+
+// usable answers whether changes are still possible; mu is held.
+func (v *Volume) usable() error {
+	if v.closed {
+		return ErrClosed
+	}
+	return v.err
+}
+
+// fail stops all changes: what is in memory may not be what is on the device.
+func (v *Volume) fail(err error) {
+	if v.err == nil {
+		v.err = &stopped{err}
+	}
+}
+
+// Close makes everything durable, writes it home and gives the device back (it is not closed).
+// Inodes without a name that are still held stay on the orphan list for the next Open.
+func (v *Volume) Close() error {
+	var err error
+	if !v.readOnly {
+		err = v.Sync()
+		v.commitMu.Lock()
+		if err == nil {
+			err = v.log.Close()
+		}
+		v.commitMu.Unlock()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return ErrClosed
+	}
+	v.closed = true
+	v.cache.close()
+	return err
+}
+
+// dir is the directory of an inode, within an operation.
+func (o *op) dir(ino Ino, in *layout.Inode) *dirs.Dir {
+	return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
+}
+
+var _ = maps.Keys[map[int]int]
