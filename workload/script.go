@@ -119,10 +119,13 @@ type Script struct {
 // Parse reads a script; name is used in errors, which are "name:line: message".
 func Parse(name, text string) (*Script, error) {
 	p := parser{name: name, lines: strings.Split(text, "\n")}
-	s := &Script{Name: name, Image: Image{Size: 1 << 20}}
+	s := &Script{Name: name}
 	ops, err := p.block(nil, s)
 	if err != nil {
 		return nil, err
+	}
+	if s.Image.Size == 0 {
+		s.Image.Size = 1 << 20
 	}
 	if p.setup {
 		s.Ops = ops
