@@ -1,0 +1,318 @@
+package extents
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/layout"
+)
+
+// Store gives access to metadata blocks. Read returns content whose checksum and kind are
+// verified, valid until the next Edit of the block; Edit a private copy to change; NewBlock
+// a zeroed block near another one, allocated; FreeBlock takes one back.
+type Store interface {
+	Read(no uint64, k layout.Kind) ([]byte, error)
+	Edit(no uint64, k layout.Kind) ([]byte, error)
+	NewBlock(near uint64) (uint64, []byte, error)
+	FreeBlock(no uint64) error
+}
+
+// Errors of a wrong call.
+var (
+	ErrMapped = errors.New("extents: already mapped")        // Insert over an extent
+	ErrRange  = errors.New("extents: no such range")         // beyond layout.MaxLogical, or empty
+	ErrDepth  = errors.New("extents: the index is too deep") // more than layout.MaxDepth levels
+)
+
+// tree is the map of one inode while one call works on it.
+type tree struct {
+	s   Store
+	g   *layout.Geometry
+	ino uint64
+	in  *layout.Inode
+}
+
+// node is the inode's inline area (block 0) or an index block, decoded. Extents of a leaf, or
+// children, lie in logical blocks low to high (exclusive).
+type node struct {
+	block     uint64
+	height    int
+	low, high uint64
+	idx       int // in the parent's entries
+	ents      []layout.Extent
+	dirty     bool
+}
+
+// root decodes the inline area.
+func (t *tree) root() (*node, error) {
+	n := int(t.in.Extents)
+	limit := t.in.MaxInlineExtents() * layout.ExtentSize
+	block, off := t.g.InodePlace(t.ino)
+	what := fmt.Sprintf("inode %d", t.ino)
+	if t.in.Depth > layout.MaxDepth {
+		return nil, layout.Corrupt(what, block, off+136, t.in.Depth, "an extent depth of at most 6")
+	}
+	if err := layout.CheckExtents(t.in.Inline[:limit], n, t.in.Depth == 0, 0, layout.MaxLogical, t.g, what, block); err != nil {
+		return nil, err
+	}
+	if t.in.Depth > 0 && n == 0 {
+		return nil, layout.Corrupt(what, block, off+138, "an index without children", nil)
+	}
+	r := &node{height: int(t.in.Depth), high: layout.MaxLogical, ents: make([]layout.Extent, n, n+2)}
+	for i := range r.ents {
+		r.ents[i] = layout.GetExtent(t.in.Inline[:], i)
+	}
+	return r, nil
+}
+
+// child decodes child i of n.
+func (t *tree) child(n *node, i int) (*node, error) {
+	e := n.ents[i]
+	p, err := t.s.Read(e.Block, layout.KindExtents)
+	if err != nil {
+		return nil, err
+	}
+	if err := layout.CheckHeader(p, e.Block, layout.KindExtents, t.ino, e.Logical); err != nil {
+		return nil, err
+	}
+	const what = "extent index"
+	h := layout.DecodeHeader(p)
+	c := &node{block: e.Block, height: n.height - 1, low: e.Logical, high: n.high, idx: i}
+	if i+1 < len(n.ents) {
+		c.high = n.ents[i+1].Logical
+	}
+	switch {
+	case h.Count == 0 || uint64(h.Count) > uint64(layout.NodeEntries(len(p))):
+		return nil, layout.Corrupt(what, e.Block, 4, fmt.Sprintf("%d entries", h.Count), fmt.Sprintf("1 to %d", layout.NodeEntries(len(p))))
+	case h.Aux != uint64(c.height):
+		return nil, layout.Corrupt(what, e.Block, 32, fmt.Sprintf("height %d", h.Aux), c.height)
+	case h.Aux2 != uint64(t.in.Generation):
+		return nil, layout.Corrupt(what, e.Block, 40, fmt.Sprintf("generation %d", h.Aux2), t.in.Generation)
+	}
+	b := layout.BlockBody(p)
+	if err := layout.CheckExtents(b, int(h.Count), c.height == 0, c.low, c.high, t.g, what, e.Block); err != nil {
+		return nil, err
+	}
+	c.ents = make([]layout.Extent, h.Count, h.Count+2)
+	for i := range c.ents {
+		c.ents[i] = layout.GetExtent(b, i)
+	}
+	return c, nil
+}
+
+// find is the entry of n that covers logical or lies before it, -1 if none does.
+func (n *node) find(logical uint64) int {
+	lo, hi := 0, len(n.ents)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if n.ents[mid].Logical <= logical {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// descend is the path from the root to the leaf in whose range logical lies. With lower, keys
+// on the leftmost path that are above logical are lowered to it, for an insertion.
+func (t *tree) descend(logical uint64, lower bool) ([]*node, error) {
+	n, err := t.root()
+	if err != nil {
+		return nil, err
+	}
+	path := []*node{n}
+	for n.height > 0 {
+		c, err := t.child(n, max(0, n.find(logical)))
+		if err != nil {
+			return nil, err
+		}
+		if lower && logical < c.low {
+			c.low, c.dirty = logical, true
+			n.ents[c.idx].Logical, n.dirty = logical, true
+		}
+		path = append(path, c)
+		n = c
+	}
+	return path, nil
+}
+
+// capacity is how many entries n may have.
+func (t *tree) capacity(n *node) int {
+	if n.block == 0 {
+		return t.in.MaxInlineExtents()
+	}
+	return layout.NodeEntries(t.g.BlockSize)
+}
+
+// store writes n.
+func (t *tree) store(n *node) error {
+	if n.block == 0 {
+		limit := t.in.MaxInlineExtents() * layout.ExtentSize
+		clear(t.in.Inline[:limit])
+		for i, e := range n.ents {
+			layout.PutExtent(t.in.Inline[:], i, e)
+		}
+		t.in.Extents, t.in.Depth = uint16(len(n.ents)), uint8(n.height)
+		return nil
+	}
+	p, err := t.s.Edit(n.block, layout.KindExtents)
+	if err != nil {
+		return err
+	}
+	t.fill(p, n)
+	return nil
+}
+
+// fill writes n into its block p, but for the header's sequence.
+func (t *tree) fill(p []byte, n *node) {
+	h := layout.DecodeHeader(p)
+	h.Kind, h.Count = layout.KindExtents, uint32(len(n.ents))
+	h.Owner, h.Index = t.ino, n.low
+	h.Aux, h.Aux2 = uint64(n.height), uint64(t.in.Generation)
+	layout.EncodeHeader(p, h)
+	b := layout.BlockBody(p)
+	for i, e := range n.ents {
+		layout.PutExtent(b, i, e)
+	}
+	clear(b[len(n.ents)*layout.ExtentSize:])
+}
+
+// create writes n into a new block.
+func (t *tree) create(n *node, near uint64) error {
+	no, p, err := t.s.NewBlock(near)
+	if err != nil {
+		return err
+	}
+	n.block = no
+	t.in.Blocks++
+	t.fill(p, n)
+	return nil
+}
+
+// free gives the block of n back.
+func (t *tree) free(n *node) error {
+	if t.in.Blocks > 0 {
+		t.in.Blocks--
+	}
+	return t.s.FreeBlock(n.block)
+}
+
+// near is where a new index block is wanted: behind another one, or near the inode.
+func (t *tree) near(n *node) uint64 {
+	if n.block != 0 {
+		return n.block + 1
+	}
+	if len(n.ents) > 0 {
+		return n.ents[0].Block
+	}
+	group, _ := t.g.InodeGroup(t.ino)
+	return t.g.GroupStart(group)
+}
+
+// save writes the changed nodes of a path, splitting what is too full and, with shrink,
+// dropping what is empty and joining what is nearly so.
+func (t *tree) save(path []*node, shrink bool) error {
+	for k := len(path) - 1; k > 0; k-- {
+		n, up := path[k], path[k-1]
+		if !n.dirty {
+			continue
+		}
+		limit := t.capacity(n)
+		switch {
+		case len(n.ents) == 0:
+			up.ents = append(up.ents[:n.idx], up.ents[n.idx+1:]...)
+			up.dirty = true
+			if err := t.free(n); err != nil {
+				return err
+			}
+			continue
+		case len(n.ents) > limit:
+			mid := len(n.ents) / 2
+			if n.high == layout.MaxLogical && !shrink {
+				mid = limit // a file that grows at its end fills its index
+			}
+			r := &node{height: n.height, low: n.ents[mid].Logical, high: n.high, ents: n.ents[mid:]}
+			if err := t.create(r, t.near(n)); err != nil {
+				return err
+			}
+			n.ents = n.ents[:mid]
+			e := layout.Extent{Logical: r.low, Block: r.block}
+			up.ents = append(up.ents, layout.Extent{})
+			copy(up.ents[n.idx+2:], up.ents[n.idx+1:])
+			up.ents[n.idx+1] = e
+			up.dirty = true
+		case shrink && len(n.ents) <= limit/4:
+			joined, err := t.join(up, n, limit/2)
+			if err != nil {
+				return err
+			}
+			if joined {
+				continue
+			}
+		}
+		if err := t.store(n); err != nil {
+			return err
+		}
+	}
+	r := path[0]
+	if !r.dirty {
+		return nil
+	}
+	if len(r.ents) > t.capacity(r) {
+		if r.height >= layout.MaxDepth {
+			return ErrDepth
+		}
+		c := &node{height: r.height, low: r.ents[0].Logical, high: r.high, ents: r.ents}
+		if err := t.create(c, t.near(r)); err != nil {
+			return err
+		}
+		r.ents = []layout.Extent{{Logical: c.low, Block: c.block}}
+		r.height++
+	}
+	if len(r.ents) == 0 {
+		r.height = 0
+	}
+	for shrink && r.height > 0 && len(r.ents) == 1 {
+		c, err := t.child(r, 0)
+		if err != nil {
+			return err
+		}
+		if len(c.ents) > t.capacity(r) {
+			break
+		}
+		if err := t.free(c); err != nil {
+			return err
+		}
+		r.ents, r.height = c.ents, c.height
+	}
+	return t.store(r)
+}
+
+// join moves the entries of n and a sibling into one block if they are at most limit.
+func (t *tree) join(up, n *node, limit int) (bool, error) {
+	for _, i := range [2]int{n.idx - 1, n.idx + 1} {
+		if i < 0 || i >= len(up.ents) {
+			continue
+		}
+		s, err := t.child(up, i)
+		if err != nil {
+			return false, err
+		}
+		if len(s.ents)+len(n.ents) > limit {
+			continue
+		}
+		left, right := s, n
+		if i > n.idx {
+			left, right = n, s
+		}
+		left.ents = append(left.ents, right.ents...)
+		up.ents = append(up.ents[:right.idx], up.ents[right.idx+1:]...)
+		up.dirty = true
+		if err := t.free(right); err != nil {
+			return false, err
+		}
+		return true, t.store(left)
+	}
+	return false, nil
+}
