@@ -259,6 +259,9 @@ func (t *tree) save(path []*node, shrink bool) error {
 	if !r.dirty {
 		return nil
 	}
+	if len(r.ents) > 0 && t.capacity(r) == 0 {
+		return ErrDepth // attributes fill the inline area
+	}
 	if len(r.ents) > t.capacity(r) {
 		if r.height >= layout.MaxDepth {
 			return ErrDepth
