@@ -8,7 +8,7 @@ import (
 
 // GenerateOptions bounds what Generate makes. The zero value is useful.
 type GenerateOptions struct {
-	Image     Image  // of the script; an image without a size has 1 MiB
+	Image     Image  // of the script; zero fields as in a script that does not say
 	Setup     int    // operations before the recording, 0 by default
 	Ops       int    // recorded operations, 30 by default
 	Names     int    // different names in a directory, 2 to 26, 5 by default
@@ -18,9 +18,7 @@ type GenerateOptions struct {
 }
 
 func (o *GenerateOptions) defaults() {
-	if o.Image.Size == 0 {
-		o.Image.Size = 1 << 20
-	}
+	o.Image.defaults()
 	if o.Ops == 0 {
 		o.Ops = 30
 	}

@@ -117,6 +117,7 @@ func (r *Run) FormatOptions() volume.FormatOptions {
 		SectorSize:     r.Script.Image.Sector,
 		InodesPerGroup: r.Script.Image.Inodes,
 		RunBlocks:      r.Script.Image.Run,
+		Reserved:       r.Script.Image.Reserved,
 		Size:           r.Script.Image.Size,
 		Now:            r.clock.read(),
 		RootMode:       0o755,

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"holdfast/disk"
+	"holdfast/layout"
 	"holdfast/volume"
 )
 
@@ -42,11 +43,7 @@ func play(r *Run) (*disk.Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	sector := r.Script.Image.Sector
-	if sector == 0 {
-		sector = 512
-	}
-	rec := disk.NewRecorder(dev, sector)
+	rec := disk.NewRecorder(dev, r.Script.Image.Sector)
 	v, err := volume.Open(rec, r.Options())
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
@@ -135,6 +132,9 @@ func TestGoldenOnVolume(t *testing.T) {
 				tr, err := play(r)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if tails, wraps := logUse(t, tr); strings.HasPrefix(s.Name, "wrap_") && (tails < 4 || wraps == 0) {
+					t.Errorf("the tail moved %d times, the log wrapped %d times", tails, wraps)
 				}
 				step := 1
 				if testing.Short() || len(tr.Events) > 400 {
@@ -419,4 +419,36 @@ func BenchmarkDigest(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// logUse is how often a trace moves the tail of the log (twice when a volume changes for the
+// first time, once in each checkpoint, that of Close included) and how often the log begins again at the start of its run.
+func logUse(t testing.TB, tr *disk.Trace) (tails, wraps int) {
+	t.Helper()
+	s, err := layout.DecodeSuperblock(tr.Base[layout.SuperOffset(0):][:layout.SlotSize])
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := int64(g.LogRun(0)) * int64(g.BlockSize)
+	end := int64(g.LogRun(1)) * int64(g.BlockSize)
+	heads := int64(g.LogHead(0)) * int64(g.BlockSize)
+	last := int64(-1)
+	for _, e := range tr.Events {
+		switch {
+		case e.Kind != disk.EventWrite:
+		case e.Off >= heads && e.Off < start:
+			tails++
+		case e.Off >= start && e.Off < end:
+			if e.Off < last {
+				wraps++
+			}
+			last = e.Off
+		}
+	}
+	t.Logf("run of %d sectors; log ends at %d", (end-start)/int64(g.SectorSize), (last-start)/int64(g.SectorSize))
+	return tails, wraps
 }

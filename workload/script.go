@@ -95,16 +95,18 @@ const (
 	maxDepth = 3       // of nested repeats
 )
 
-// Image says how the image under a script is made and opened. A zero field is the default of
-// package volume.
+// Image says how the image under a script is made and opened. Size, Block and Sector have
+// defaults of their own, for small images; another zero field is the default of package volume.
 type Image struct {
-	Size   int64  // bytes; 1 MiB if the script does not say
-	Block  int    // bytes
-	Sector int    // bytes
+	Size   int64  // bytes, 1 MiB by default
+	Block  int    // bytes, 1024 by default
+	Sector int    // bytes, 512 by default
 	Run    uint64 // blocks of one log run
 	Inodes uint32 // per group
-	Dirty  int64  // bytes of dirty data above which the volume commits on its own
-	Cache  int64  // bytes
+
+	Reserved uint64 // blocks kept back for operations that free some
+	Dirty    int64  // bytes of dirty data above which the volume commits on its own
+	Cache    int64  // bytes
 }
 
 // Script is a workload: how the image is made, what is done to it before the recording
@@ -124,9 +126,7 @@ func Parse(name, text string) (*Script, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Image.Size == 0 {
-		s.Image.Size = 1 << 20
-	}
+	s.Image.defaults()
 	if p.setup {
 		s.Ops = ops
 	} else {
@@ -147,6 +147,7 @@ func (s *Script) Override(params string) error {
 			return err
 		}
 	}
+	im.defaults()
 	s.Image = im
 	return nil
 }
@@ -346,6 +347,18 @@ func substitute(w string, vars []int64) (string, error) {
 	return b.String(), nil
 }
 
+func (im *Image) defaults() {
+	if im.Size == 0 {
+		im.Size = 1 << 20
+	}
+	if im.Block == 0 {
+		im.Block = 1024
+	}
+	if im.Sector == 0 {
+		im.Sector = 512
+	}
+}
+
 func (im *Image) set(word string) error {
 	key, value, ok := strings.Cut(word, "=")
 	if !ok {
@@ -367,6 +380,8 @@ func (im *Image) set(word string) error {
 		im.Run = n
 	case "inodes":
 		im.Inodes, limit = uint32(n), math.MaxUint32
+	case "reserved":
+		im.Reserved = n
 	case "dirty":
 		im.Dirty = int64(n)
 	case "cache":
@@ -742,7 +757,7 @@ func (im Image) String() string {
 		n   uint64
 	}{
 		{"size", uint64(im.Size)}, {"block", uint64(im.Block)}, {"sector", uint64(im.Sector)},
-		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
+		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"reserved", im.Reserved}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
 	} {
 		switch {
 		case f.n == 0:

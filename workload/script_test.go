@@ -19,7 +19,7 @@ func parse(t testing.TB, text string) *Script {
 func TestParse(t *testing.T) {
 	s := parse(t, `
 # a comment
-image size=2m block=1k sector=512 run=64 inodes=32 dirty=8k cache=0
+image size=2m block=1k sector=512 run=64 inodes=32 reserved=9 dirty=8k cache=0
 mkdir d 0700
 create "d/odd \"name\"\n" # behind an operation
 ---
@@ -47,7 +47,7 @@ sync
 `)
 	want := &Script{
 		Name:  "test.hf",
-		Image: Image{Size: 2 << 20, Block: 1024, Sector: 512, Run: 64, Inodes: 32, Dirty: 8192},
+		Image: Image{Size: 2 << 20, Block: 1024, Sector: 512, Run: 64, Inodes: 32, Reserved: 9, Dirty: 8192},
 		Setup: []Op{
 			{Kind: OpMkdir, Path: "d", Mode: ModeDir | 0o700, Line: 4},
 			{Kind: OpCreate, Path: "d/odd \"name\"\n", Mode: ModeFile | 0o644, Line: 5},
