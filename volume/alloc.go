@@ -24,8 +24,7 @@ func (v *Volume) reservation() int64 {
 	if v.unalloc == 0 {
 		return 0
 	}
-	per := max(1, layout.NodeEntries(v.g.BlockSize)/4)
-	return int64(v.unalloc + v.unalloc/per + 2*len(v.files))
+	return int64(v.unalloc + v.delay.space)
 }
 
 // alloc takes a run of 1 to want free blocks, at or behind near if it can.

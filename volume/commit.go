@@ -12,7 +12,7 @@ import (
 func (v *Volume) lastChange() uint64 {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.change
+	return v.changes
 }
 
 // commit makes every operation up to number want durable. Callers that come while a commit is
@@ -35,32 +35,29 @@ func (v *Volume) commit(want uint64) error {
 		v.mu.Unlock()
 		return v.err
 	}
-	covers := v.change
+	covers := v.changes
 	v.mu.Unlock()
 
 	err = v.log.Commit(jtx) // the commit point: when it returns nil, everything before is durable
 
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	t := v.committing
-	v.committing, v.committingPages = nil, nil
-	if err != nil {
+	if err != nil { // what was to be committed stays visible, and nothing more is accepted
 		v.fail(err)
 		return v.err
 	}
+	t := v.committing
+	v.committing, v.committingPages = nil, nil
 	v.durable = covers
 	for no, b := range t.blocks {
 		v.cache.put(no, b.data, v.cache.generation())
 	}
 	if len(t.freed) > 0 {
-		v.freed = append(v.freed, waiting{jtxSeq(v), t.freed})
+		v.freed = append(v.freed, waiting{v.sealing, t.freed})
 	}
 	v.release()
 	return nil
 }
-
-// jtxSeq is the sequence of the transaction that has just committed.
-func jtxSeq(v *Volume) uint64 { return v.sealing }
 
 // freeze ends the running transaction: it places the delayed pages, stamps and seals every
 // block, and makes the next transaction the running one. Nothing in it changes any more.
@@ -72,7 +69,7 @@ func (v *Volume) freeze() (*journal.Tx, error) {
 	seq := v.log.NextSeq()
 	v.sealing = seq
 	jtx := &journal.Tx{}
-	o := &op{v: v, write: true, deep: true, touched: map[uint64]struct{}{}, totals0: v.totals}
+	o := v.newOp(true)
 	gen := map[Ino]uint32{}
 	for _, ino := range slices.Sorted(maps.Keys(v.files)) {
 		in, err := o.inode(ino)

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"holdfast/disk"
+	"holdfast/layout"
 )
 
 // Error is an error of the volume as callers of a file system know it: it matches the errno of
@@ -65,6 +66,19 @@ func (e *stopped) Error() string {
 }
 func (e *stopped) Unwrap() []error { return []error{ErrReadOnly, e.cause} }
 
+// isMedia reports whether err says that the medium does not give what was stored on it.
+func isMedia(err error) bool {
+	return errors.Is(err, layout.ErrCorrupt) || errors.Is(err, disk.ErrBadSector) || errors.Is(err, disk.ErrChecksum) || errors.Is(err, disk.ErrSoft)
+}
+
+// public makes damage that leaves the package match EIO as well.
+func public(err error) error {
+	if err == nil || errors.Is(err, ErrIO) || !isMedia(err) {
+		return err
+	}
+	return &deviceError{err}
+}
+
 // ioError makes an error of a device match EIO as well.
 func ioError(err error) error {
 	if errors.Is(err, disk.ErrBadSector) || errors.Is(err, disk.ErrChecksum) || errors.Is(err, disk.ErrSoft) {
@@ -77,4 +91,4 @@ type deviceError struct{ cause error }
 
 func (e *deviceError) Error() string   { return e.cause.Error() }
 func (e *deviceError) Unwrap() []error { return []error{e.cause, ErrIO} }
-func (e *deviceError) Is(t error) bool { return t == layoutCorrupt }
+func (e *deviceError) Is(t error) bool { return t == layout.ErrCorrupt }

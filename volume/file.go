@@ -180,8 +180,22 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 			fresh++
 		}
 	}
-	if fresh > 0 && o.available() < fresh+fresh/int64(max(1, layout.NodeEntries(v.g.BlockSize)/4))+2 {
-		return ErrNoSpace
+	if fresh > 0 {
+		cost := v.delayOf(ino, in, int(fresh))
+		need := fresh + int64(cost.space)
+		if o.available() < need && !o.deep {
+			// What replaces blocks gives back as many, later: it may use those kept back.
+			mapped, err := o.mapped(ino, in, off/bs, (end+bs-1)/bs)
+			if err != nil {
+				return err
+			}
+			o.deep = mapped
+		}
+		if o.available() < need {
+			return ErrNoSpace
+		}
+		v.delay.index += cost.index
+		v.delay.space += cost.space
 	}
 	for pos := off; pos < end; {
 		l, at := pos/bs, pos%bs
@@ -202,6 +216,42 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 	return nil
 }
 
+// mapped reports whether all of the logical blocks from on, below end, have a block or wait
+// for one.
+func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (bool, error) {
+	for l := from; l < end; {
+		if o.v.dirtyPage(ino, l) != nil {
+			l++
+			continue
+		}
+		e, found, err := extents.Lookup(o, &o.v.g, uint64(ino), in, l)
+		if err != nil || !found {
+			return false, err
+		}
+		l++
+		for l < min(e.End(), end) && o.v.dirtyPage(ino, l) == nil {
+			l++
+		}
+	}
+	return true, nil
+}
+
+// delayOf bounds what giving n more pages of a file, next to each other, their blocks costs in
+// index blocks: in each level those that map them now, which hold a quarter of what they can
+// or more, two paths, and those that the new extents need.
+func (v *Volume) delayOf(ino Ino, in *layout.Inode, n int) delay {
+	per := layout.NodeEntries(v.g.BlockSize)
+	fresh := (4*n + per - 1) / per
+	if in.Depth == 0 {
+		if int(in.Extents)+2*(n+len(v.files[ino])) <= in.MaxInlineExtents() {
+			return delay{}
+		}
+		return delay{1 + fresh, 1 + fresh}
+	}
+	d := int(in.Depth) + 1
+	return delay{3*d + 2*fresh, 2*d + fresh}
+}
+
 // setSize truncates or extends a file: a shorter one loses its blocks behind the end, in later
 // operations if they are many, and the rest of its last block becomes zero.
 func (o *op) setSize(ino Ino, in *layout.Inode, size uint64) error {
@@ -211,89 +261,122 @@ func (o *op) setSize(ino Ino, in *layout.Inode, size uint64) error {
 	}
 	bs := uint64(v.g.BlockSize)
 	if size >= in.Size {
+		if err := o.trimmed(ino); err != nil && size > in.Size {
+			return err
+		}
 		in.Size = size
 		return o.putInode(ino, in)
 	}
 	o.deep = true
 	keep := (size + bs - 1) / bs
-	for l := range maps.Clone(v.files[ino]) {
+	for _, l := range slices.Sorted(maps.Keys(v.files[ino])) {
 		if l >= keep {
-			if err := o.dropPage(ino, l); err != nil {
-				return err
-			}
+			o.setPage(ino, l, nil) // the block that it had is freed with the map
 		}
 	}
 	in.Size = size
-	if err := o.freeFrom(ino, in, keep); err != nil {
+	if _, err := o.freeFrom(ino, in, keep); err != nil {
 		return err
 	}
 	if at := size % bs; at != 0 {
-		pg := &page{data: make([]byte, bs)}
-		if old := v.dirtyPage(ino, keep-1); old != nil {
-			pg.block = old.block
-		} else if _, found, err := extents.Lookup(o, &v.g, uint64(ino), in, keep-1); err != nil {
+		if err := o.zeroTail(ino, in, keep-1, at); err != nil {
 			return err
-		} else if !found {
-			return o.putInode(ino, in)
-		}
-		if err := o.readBlock(ino, in, keep-1, pg.data); err != nil {
-			return err
-		}
-		if slices.ContainsFunc(pg.data[at:], func(b byte) bool { return b != 0 }) {
-			clear(pg.data[at:])
-			o.setPage(ino, keep-1, pg)
 		}
 	}
 	return o.putInode(ino, in)
 }
 
-// dropPage forgets a page; the block it had is freed with the map.
-func (o *op) dropPage(ino Ino, logical uint64) error {
-	o.setPage(ino, logical, nil)
+// zeroTail clears a file's last block from offset at on, in a page that replaces it.
+func (o *op) zeroTail(ino Ino, in *layout.Inode, logical, at uint64) error {
+	v := o.v
+	pg := &page{data: make([]byte, v.g.BlockSize)}
+	old := v.dirtyPage(ino, logical)
+	if old == nil {
+		e, found, err := extents.Lookup(o, &v.g, uint64(ino), in, logical)
+		if err != nil || !found || e.Unwritten {
+			return err
+		}
+	}
+	if err := o.readBlock(ino, in, logical, pg.data); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(pg.data[at:], func(b byte) bool { return b != 0 }) {
+		return nil
+	}
+	clear(pg.data[at:])
+	if old != nil {
+		pg.block = old.block
+	} else {
+		cost := v.delayOf(ino, in, 1)
+		if o.available() < 1+int64(cost.space) {
+			return ErrNoSpace
+		}
+		v.delay.index += cost.index
+		v.delay.space += cost.space
+	}
+	o.setPage(ino, logical, pg)
 	return nil
 }
 
-// freeFrom unmaps what lies at or behind logical block keep: a bounded number of extents, from
-// the last on, and the rest later, while the inode is on the orphan list.
-func (o *op) freeFrom(ino Ino, in *layout.Inode, keep uint64) error {
+// freeFrom unmaps what lies at or behind logical block keep: a bounded number of extents, and
+// the rest later, while the inode is on the orphan list; more says that there is a rest. Front
+// to back in steps is as good as back to front: the size says what counts.
+func (o *op) freeFrom(ino Ino, in *layout.Inode, keep uint64) (more bool, err error) {
 	v := o.v
-	var list []layout.Extent
-	err := extents.Walk(o, &v.g, uint64(ino), in, keep, func(e layout.Extent) bool {
-		list = append(list, e)
-		return len(list) <= 4*freeStep
+	n, upto := 0, uint64(layout.MaxLogical)
+	err = extents.Walk(o, &v.g, uint64(ino), in, keep, func(e layout.Extent) bool {
+		if n++; n > freeStep {
+			more = true
+			return false
+		}
+		if n == freeStep {
+			upto = e.End()
+		}
+		return true
 	})
+	if err != nil {
+		return false, err
+	}
+	if n > 0 {
+		if !more {
+			upto = layout.MaxLogical
+		}
+		if err := o.unmap(ino, in, keep, upto-keep); err != nil {
+			return false, err
+		}
+	}
+	o.trimming(ino, more)
+	orphan := in.Flags&layout.FlagOrphan != 0
+	switch {
+	case more:
+		v.todo = append(v.todo, ino)
+		if !orphan {
+			return true, o.orphanAdd(ino, in)
+		}
+		return true, o.putInode(ino, in)
+	case orphan && in.Links > 0:
+		return false, o.orphanRemove(ino, in)
+	}
+	return false, nil
+}
+
+// unmap takes n logical blocks out of a file's map and frees what they were mapped to.
+func (o *op) unmap(ino Ino, in *layout.Inode, logical, n uint64) error {
+	removed, err := extents.Remove(o, &o.v.g, uint64(ino), in, logical, n)
 	if err != nil {
 		return err
 	}
-	upto := uint64(layout.MaxLogical)
-	more := len(list) > freeStep
-	if more {
-		// Front to back in steps is as good as back to front: the size says what counts.
-		upto = list[freeStep-1].End()
-	}
-	if len(list) > 0 {
-		removed, err := extents.Remove(o, &v.g, uint64(ino), in, keep, upto-keep)
-		if err != nil {
+	for _, e := range removed {
+		if in.Blocks < uint64(e.Len) {
+			block, off := o.v.g.InodePlace(uint64(ino))
+			return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+24, fmt.Sprintf("%d blocks owned", in.Blocks), "as many as it maps (I9)")
+		}
+		if err := o.free(e.Block, int(e.Len)); err != nil {
 			return err
 		}
-		for _, e := range removed {
-			if err := o.free(e.Block, int(e.Len)); err != nil {
-				return err
-			}
-			in.Blocks -= uint64(e.Len)
-		}
+		in.Blocks -= uint64(e.Len)
 	}
-	if !more {
-		if in.Flags&layout.FlagOrphan != 0 && in.Links > 0 {
-			return o.orphanRemove(ino, in)
-		}
-		return nil
-	}
-	v.todo = append(v.todo, ino)
-	if in.Flags&layout.FlagOrphan != 0 {
-		return o.putInode(ino, in)
-	}
-	return o.orphanAdd(ino, in)
+	return nil
 }
 
 // place gives every page that has none a block, in the running transaction. What it needs was
@@ -302,7 +385,7 @@ func (v *Volume) place() error {
 	if v.unalloc == 0 {
 		return nil
 	}
-	o := &op{v: v, write: true, deep: true, touched: map[uint64]struct{}{}, totals0: v.totals}
+	o := v.newOp(true)
 	err := o.placePages()
 	if err == nil {
 		err = o.finish()
@@ -346,21 +429,15 @@ func (o *op) placePages() error {
 			return err
 		}
 	}
+	v.delay = delay{}
 	return nil
 }
 
 // placeRun maps n pages from logical on to fresh blocks, in place of what they were mapped to.
 func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 	v := o.v
-	removed, err := extents.Remove(o, &v.g, uint64(ino), in, logical, uint64(n))
-	if err != nil {
+	if err := o.unmap(ino, in, logical, uint64(n)); err != nil {
 		return err
-	}
-	for _, e := range removed {
-		if err := o.free(e.Block, int(e.Len)); err != nil {
-			return err
-		}
-		in.Blocks -= uint64(e.Len)
 	}
 	near := v.near(ino)
 	if logical > 0 {
@@ -381,7 +458,7 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 		in.Blocks += uint64(got)
 		for i := range uint64(got) {
 			p := v.files[ino][logical+i]
-			v.placePage(ino, logical+i, &page{data: p.data, block: first + i})
+			o.setPage(ino, logical+i, &page{data: p.data, block: first + i})
 			if _, _, err := o.sumPlace(first + i); err != nil {
 				return err
 			}
@@ -397,9 +474,23 @@ func (v *Volume) near(ino Ino) uint64 {
 	return v.g.GroupStart(group) + v.g.GroupTables(group)
 }
 
-// needWrite bounds the metadata blocks of a write beside those of its pages: inode, totals and
-// the tail of a new group's tables.
-func (v *Volume) needWrite() int { return 4 + int(v.g.SumBlocks(0)) }
+// needWrite bounds the metadata blocks of writing n bytes to a file: its inode, and what the
+// pages that get their blocks later cost then.
+func (o *op) needWrite(ino Ino, n int) int {
+	v := o.v
+	in, err := o.inode(ino)
+	if err != nil {
+		return 1 // the operation itself will say so
+	}
+	pages := n/v.g.BlockSize + 2
+	return 1 + v.placeNeed(pages) + v.delayOf(ino, &in, pages).index
+}
+
+// needWriteMost is needWrite of the largest write to an ordinary file.
+func (v *Volume) needWriteMost() int {
+	pages := maxWrite/v.g.BlockSize + 2
+	return 1 + v.placeNeed(pages) + v.delayOf(0, &layout.Inode{Depth: 1}, pages).index
+}
 
 // Read fills p from offset off of a file, 0 bytes at or behind its end.
 //
@@ -455,7 +546,7 @@ func (v *Volume) appendTo(ino Ino, p []byte) (n int, end int64, err error) {
 func (v *Volume) writeAt(ino Ino, p []byte, off int64) (n int, end int64, err error) {
 	for first := true; first || n < len(p); first = false {
 		part := p[n:min(len(p), n+maxWrite)]
-		err := v.update(v.needWrite(), func(o *op) error {
+		err := v.updateNeed(func(o *op) int { return o.needWrite(ino, len(part)) }, func(o *op) error {
 			in, err := o.regular(ino)
 			if err != nil {
 				return err
@@ -470,6 +561,11 @@ func (v *Volume) writeAt(ino Ino, p []byte, off int64) (n int, end int64, err er
 			end = int64(at) + int64(len(part))
 			if len(part) == 0 {
 				return nil
+			}
+			if uint64(end) > in.Size {
+				if err := o.trimmed(ino); err != nil {
+					return err
+				}
 			}
 			if err := o.writePages(ino, &in, part, at); err != nil {
 				return err

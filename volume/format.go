@@ -107,7 +107,7 @@ func minRun(s *layout.Superblock) (uint64, error) {
 
 // largestNeed is the largest bound that any operation passes to update.
 func (v *Volume) largestNeed() int {
-	return max(v.needWrite(), v.needFree(), v.needCreate(), v.needLink(), v.needRemove(), v.needRename(), v.needSetattr())
+	return max(v.needWriteMost(), v.needFree(), v.needCreate(), v.needLink(), v.needRemove(), v.needRename(), v.needSetattr())
 }
 
 // MinSize is the smallest size in bytes that Format accepts with these options.

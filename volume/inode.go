@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 
 	"holdfast/disk"
@@ -36,18 +37,50 @@ func (o *op) inode(ino Ino) (layout.Inode, error) {
 func (v *Volume) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 	if v.cache == nil && v.tx.blocks[block] == nil && (v.committing == nil || v.committing.blocks[block] == nil) &&
 		(v.log == nil || v.log.Pending(block) == nil) {
-		p := make([]byte, layout.InodeSize)
-		_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, int64(block)*int64(v.g.BlockSize)+int64(off))
-		if err != nil {
-			return nil, fmt.Errorf("inode %d (block %d, offset %d): %w", ino, block, off, ioError(err))
-		}
-		return p, nil
+		return v.readInode(block, off, ino)
 	}
 	b, err := v.lookup(block, layout.KindInodes)
-	if err != nil {
+	if err == nil {
+		return b[off : off+layout.InodeSize], nil
+	}
+	if !isMedia(err) {
 		return nil, err
 	}
-	return b[off : off+layout.InodeSize], nil
+	return v.readInode(block, off, ino) // it may be another one of the block that is damaged
+}
+
+// readInode reads one inode from the device.
+func (v *Volume) readInode(block uint64, off int, ino uint64) ([]byte, error) {
+	p := make([]byte, layout.InodeSize)
+	return p, v.readInodeInto(p, block, off, ino)
+}
+
+func (v *Volume) readInodeInto(p []byte, block uint64, off int, ino uint64) error {
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, int64(block)*int64(v.g.BlockSize)+int64(off))
+	if errors.Is(err, disk.ErrChecksum) {
+		return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+layout.InodeSize-4, "checksum does not match", nil)
+	}
+	if err != nil {
+		return fmt.Errorf("inode %d (block %d, offset %d): %w", ino, block, off, ioError(err))
+	}
+	return nil
+}
+
+// readInodes fills p with a block of an inode table; each inode is checked by itself.
+func (v *Volume) readInodes(block uint64, p []byte) error {
+	group, ok := v.g.GroupOf(block)
+	if !ok || block < v.g.InodeTable(group) || block >= v.g.InodeTable(group)+uint64(v.g.InodeBlocks()) {
+		return layout.Corrupt(layout.KindInodes.String(), block, 0, "not a block of an inode table", nil)
+	}
+	per := v.g.InodesPerBlock()
+	first := v.g.InodeNumber(group, uint32(block-v.g.InodeTable(group))*uint32(per))
+	for i := range per {
+		off := i * layout.InodeSize
+		if err := v.readInodeInto(p[off:off+layout.InodeSize], block, off, first+uint64(i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uninitialised reports whether the inode's slot was never written.
@@ -182,7 +215,7 @@ func (o *op) findFree(group uint64, init uint32) (uint32, error) {
 		}
 		for i := init; i > 0; i-- {
 			ok, err := o.slotFree(g.InodeNumber(group, i-1))
-			if err != nil {
+			if err != nil && !isMedia(err) {
 				return 0, err
 			}
 			if ok {

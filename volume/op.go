@@ -34,16 +34,29 @@ func newTx() *tx {
 type op struct {
 	v       *Volume
 	write   bool
-	deep    bool                // may use the blocks kept back: it frees more than it takes
+	deep    bool                // may use the blocks kept back: it frees or replaces more than it takes
 	touched map[uint64]struct{} // blocks whose version before this operation is in undo
 	undo    []func()
 	totals0 layout.Totals
+	delay0  delay
+	time    layout.Time
+	timed   bool
+}
+
+// newOp begins an operation that may change something; mu is held.
+func (v *Volume) newOp(deep bool) *op {
+	return &op{v: v, write: true, deep: deep, touched: map[uint64]struct{}{}, totals0: v.totals, delay0: v.delay}
 }
 
 func (o *op) geometry() *layout.Geometry { return &o.v.g }
 
 // now is the time of the operation.
-func (o *op) now() layout.Time { return toTime(o.v.clock()) }
+func (o *op) now() layout.Time {
+	if !o.timed {
+		o.time, o.timed = toTime(o.v.clock()), true
+	}
+	return o.time
+}
 
 // onFail registers how to take back a change in memory.
 func (o *op) onFail(f func()) { o.undo = append(o.undo, f) }
@@ -52,9 +65,13 @@ func (o *op) rollback() {
 	for i := len(o.undo) - 1; i >= 0; i-- {
 		o.undo[i]()
 	}
-	o.v.totals = o.totals0
+	o.undo = nil
+	o.v.totals, o.v.delay = o.totals0, o.delay0
 	o.v.todo = nil
 }
+
+// changed reports whether the operation has changed anything.
+func (o *op) changed() bool { return len(o.undo) > 0 || o.v.totals != o.totals0 }
 
 // view runs a read-only operation, beside others.
 func (v *Volume) view(fn func(o *op) error) error {
@@ -63,83 +80,152 @@ func (v *Volume) view(fn func(o *op) error) error {
 	if v.closed {
 		return ErrClosed
 	}
-	return fn(&op{v: v})
+	return public(fn(&op{v: v}))
 }
+
+// trimFirst is the error of an operation that must wait until the blocks behind the end of an
+// inode, cut off by an earlier operation, have been freed. It never leaves the package.
+type trimFirst struct{ ino Ino }
+
+func (e *trimFirst) Error() string { return fmt.Sprintf("inode %d is being truncated", e.ino) }
 
 // update runs one operation in the running transaction. need bounds the metadata blocks it
 // may touch. An operation that fails has changed nothing.
 func (v *Volume) update(need int, fn func(o *op) error) error {
-	return v.updateDeep(need, false, fn)
+	return v.updateNeed(func(*op) int { return need }, fn)
 }
 
-func (v *Volume) updateDeep(need int, deep bool, fn func(o *op) error) error {
+// updateNeed is update where the bound depends on the state that the operation finds.
+func (v *Volume) updateNeed(need func(o *op) int, fn func(o *op) error) error {
 	if v.readOnly {
 		return ErrReadOnly
 	}
-	retried := false
 	for {
-		v.mu.Lock()
-		if err := v.usable(); err != nil {
-			v.mu.Unlock()
-			return err
-		}
-		if v.logNeed(need) > v.log.MaxTx() {
-			if !v.tx.changed {
-				v.mu.Unlock()
-				return fmt.Errorf("operation of %d blocks does not fit into the log: %w", need, ErrNoSpace)
-			}
-			v.mu.Unlock()
-			if err := v.commit(v.lastChange()); err != nil {
+		todo, err := v.change(need, false, fn)
+		var first *trimFirst
+		if errors.As(err, &first) {
+			if err := v.trim(first.ino); err != nil {
 				return err
 			}
 			continue
 		}
-		v.release()
-		o := &op{v: v, write: true, deep: deep, touched: map[uint64]struct{}{}, totals0: v.totals}
-		err := fn(o)
-		if err == nil {
-			err = o.finish()
-		}
 		if err != nil {
-			o.rollback()
-			gain := v.busyCount > 0 || v.unalloc > 0
-			v.mu.Unlock()
-			if !errors.Is(err, ErrNoSpace) || retried || !gain {
-				return err
-			}
-			// Before ENOSPC: what is freed but not settled, and what is reserved but not
-			// needed, becomes available.
-			retried = true
-			if err := v.settle(); err != nil {
-				return err
-			}
-			continue
-		}
-		if len(o.touched) > 0 || len(o.undo) > 0 {
-			v.tx.changed = true
-			v.change++
-		}
-		tooMany := v.unalloc > maxUnallocated
-		if tooMany {
-			err = v.place()
-		}
-		full := v.dirtyBytes() > v.opt.dirtyBytes()
-		todo := v.todo
-		v.todo = nil
-		v.mu.Unlock()
-		if err != nil {
-			return err
+			return public(err)
 		}
 		for _, ino := range todo {
-			if err := v.continueFree(ino); err != nil {
-				return err
-			}
-		}
-		if full {
-			return v.commit(v.lastChange())
+			// The operation is done. What cannot be freed now stays on the orphan list.
+			_ = v.trim(ino)
 		}
 		return nil
 	}
+}
+
+// change runs one operation, and returns the inodes whose blocks it has left to be freed. The
+// running transaction is committed before where the log could overflow, and, for their freed
+// blocks, everything before ENOSPC.
+func (v *Volume) change(need func(o *op) int, deep bool, fn func(o *op) error) ([]Ino, error) {
+	for settled := false; ; {
+		v.mu.Lock()
+		todo, err := v.try(need, deep, fn)
+		v.mu.Unlock()
+		switch {
+		case err == errCommit: //nolint:errorlint // it is never wrapped
+			if err := v.commit(v.lastChange()); err != nil {
+				return nil, err
+			}
+		case errors.Is(err, ErrNoSpace) && !settled && v.wasted():
+			settled = true
+			if err := v.settle(); err != nil {
+				return nil, err
+			}
+		default:
+			return todo, err
+		}
+	}
+}
+
+// errCommit asks for a commit and another try.
+var errCommit = errors.New("commit first")
+
+// wasted reports whether a commit would make blocks available: what is freed but not settled,
+// what is reserved but not needed.
+func (v *Volume) wasted() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.busyCount > 0 || v.unalloc > 0
+}
+
+// try is one attempt of change; mu is held.
+func (v *Volume) try(need func(o *op) int, deep bool, fn func(o *op) error) ([]Ino, error) {
+	if err := v.usable(); err != nil {
+		return nil, err
+	}
+	v.release()
+	if v.unalloc == 0 {
+		v.delay = delay{}
+	}
+	if v.dirtyBytes() > v.opt.dirtyBytes() {
+		return nil, errCommit
+	}
+	o := v.newOp(deep)
+	n, limit := need(o), v.log.MaxTx()
+	if v.unalloc > 0 && (v.unalloc > maxUnallocated || v.logNeed(n) > limit) {
+		// What waits is given its blocks now: the bound on what that costs becomes the cost.
+		if err := v.place(); err != nil {
+			return nil, err
+		}
+		o = v.newOp(deep)
+	}
+	tight := v.logNeed(n) > limit
+	if tight && v.tx.changed {
+		return nil, errCommit
+	}
+	err := o.run(fn, tight)
+	if err == errTight && !v.tx.changed { //nolint:errorlint // it is never wrapped
+		o.rollback()
+		o = v.newOp(deep)
+		err = o.run(fn, true)
+	}
+	if err == errTight { //nolint:errorlint // it is never wrapped
+		err = errCommit
+		if !v.tx.changed {
+			err = fmt.Errorf("the operation is larger than the log allows: %w", ErrNoSpace)
+		}
+	}
+	if err != nil {
+		o.rollback()
+		return nil, err
+	}
+	if o.changed() {
+		v.tx.changed = true
+		v.changes++
+	}
+	todo := v.todo
+	v.todo = nil
+	return todo, nil
+}
+
+// errTight says that the log may not hold the running transaction.
+var errTight = errors.New("larger than the log allows")
+
+// run is the operation itself. tight: no bound says that its pages will fit into the log, so
+// they get their blocks now, and what that costs is seen.
+func (o *op) run(fn func(o *op) error, tight bool) error {
+	if err := fn(o); err != nil {
+		return err
+	}
+	if tight && o.v.unalloc > 0 {
+		if err := o.placePages(); err != nil {
+			return err
+		}
+	}
+	if err := o.finish(); err != nil {
+		return err
+	}
+	if o.changed() && o.v.logNeed(0) > o.v.log.MaxTx() {
+		return errTight
+	}
+	return nil
 }
 
 // finish writes the totals into their block if the operation changed them.
@@ -184,9 +270,9 @@ func (v *Volume) committed(no uint64, k layout.Kind) ([]byte, error) {
 	gen := v.cache.generation()
 	p := make([]byte, v.g.BlockSize)
 	off := int64(no) * int64(v.g.BlockSize)
-	if k == layout.KindInodes { // each inode is checked when it is decoded
-		if err := disk.ReadFull(v.dev, p, off); err != nil {
-			return nil, fmt.Errorf("%v (block %d): %w", k, no, ioError(err))
+	if k == layout.KindInodes {
+		if err := v.readInodes(no, p); err != nil {
+			return nil, err
 		}
 	} else {
 		_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, off)
@@ -272,15 +358,28 @@ func (o *op) FreeBlock(no uint64) error {
 	return o.free(no, 1)
 }
 
-// logNeed bounds the payload of the running transaction after an operation of need blocks.
+// delay is what the pages that wait for a block may cost beside that block.
+type delay struct {
+	index int // index blocks that are touched, for the log
+	space int // index blocks that are new, for the space
+}
+
+// logNeed bounds the payload of the running transaction after an operation of need more blocks,
+// once the pages that wait have theirs.
 func (v *Volume) logNeed(need int) int {
 	block := v.g.BlockSize + 16
-	waiting := v.unalloc
-	if waiting > 0 {
-		n := uint64(waiting)
-		need += int(min(n, v.totals.Groups*v.g.SumBlocks(0))+min(n, v.totals.Groups)) +
-			2*len(v.files) + 2*waiting/max(1, layout.NodeEntries(v.g.BlockSize)/2)
+	if v.unalloc > 0 {
+		need += v.placeNeed(v.unalloc) + v.delay.index
 	}
-	pages := min(v.tx.pages+waiting, 1<<20/v.g.BlockSize)
+	pages := min(v.tx.pages+v.unalloc, 1<<20/v.g.BlockSize)
 	return (len(v.tx.blocks)+need)*block + len(v.tx.revoked)*12 + pages*36 + layout.CommitSize
+}
+
+// placeNeed bounds the blocks that giving n pages their blocks touches, beside extent indexes:
+// checksum tables, bitmaps of what is taken and of what is replaced, the tables of a new
+// group, the totals.
+func (v *Volume) placeNeed(n int) int {
+	g := &v.g
+	groups := min(v.totals.Groups+1, g.Groups)
+	return int(min(uint64(n), groups*g.SumBlocks(0))+min(2*uint64(n), groups)) + 1
 }

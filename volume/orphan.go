@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"holdfast/layout"
@@ -56,49 +57,120 @@ func (o *op) orphanRemove(ino Ino, in *layout.Inode) error {
 func (o *op) destroy(ino Ino, in *layout.Inode) error {
 	v := o.v
 	o.deep = true
-	for l := range v.files[ino] {
+	for _, l := range slices.Sorted(maps.Keys(v.files[ino])) {
 		o.setPage(ino, l, nil)
 	}
-	more := false
-	switch {
-	case in.IsDir():
+	if in.IsDir() {
 		if err := o.dir(ino, in).Free(); err != nil {
 			return err
 		}
-	case in.Flags&layout.FlagInlineLink == 0:
-		todo := len(v.todo)
-		if err := o.freeFrom(ino, in, 0); err != nil {
+	} else if in.Flags&layout.FlagInlineLink == 0 {
+		if more, err := o.freeFrom(ino, in, 0); err != nil || more {
 			return err
 		}
-		more = len(v.todo) > todo
 	}
-	if more {
-		return nil
+	if err := o.freeXattrs(ino, in); err != nil {
+		return err
 	}
 	if in.Flags&layout.FlagOrphan != 0 {
 		if err := o.orphanRemove(ino, in); err != nil {
 			return err
 		}
 	}
+	o.trimming(ino, false)
 	return o.freeInode(ino, in)
 }
 
-// continueFree goes on where an operation has left blocks to be freed.
-func (v *Volume) continueFree(ino Ino) error {
-	return v.updateDeep(v.needFree(), true, func(o *op) error {
-		in, err := o.inode(ino)
-		if err != nil || in.Flags&layout.FlagOrphan == 0 {
-			return nil // freed, or finished, meanwhile
+// freeXattrs frees an inode's chain of attribute blocks.
+func (o *op) freeXattrs(ino Ino, in *layout.Inode) error {
+	for i := uint64(0); in.Xattr != 0; i++ {
+		p, err := o.Read(in.Xattr, layout.KindXattr)
+		if err != nil {
+			return err
 		}
-		if in.Links == 0 {
-			if v.holds.count(ino) > 0 {
-				return nil
-			}
-			return o.destroy(ino, &in)
+		if err := layout.CheckHeader(p, in.Xattr, layout.KindXattr, uint64(ino), i); err != nil {
+			return err
 		}
-		bs := uint64(v.g.BlockSize)
-		return o.freeFrom(ino, &in, (in.Size+bs-1)/bs)
+		next := layout.DecodeHeader(p).Aux
+		if err := o.FreeBlock(in.Xattr); err != nil {
+			return err
+		}
+		in.Xattr = next
+	}
+	return nil
+}
+
+// trimming notes whether blocks of the inode are still to be freed by later operations.
+func (o *op) trimming(ino Ino, on bool) {
+	v := o.v
+	before, was := v.trims[ino]
+	o.onFail(func() {
+		if was {
+			v.trims[ino] = before
+		} else {
+			delete(v.trims, ino)
+		}
 	})
+	if on {
+		v.trims[ino] = nil
+	} else {
+		delete(v.trims, ino)
+	}
+}
+
+// trimmed answers whether the blocks behind the end of an inode are gone, so that it may grow:
+// what a truncation cut off must never come back.
+func (o *op) trimmed(ino Ino) error {
+	why, waits := o.v.trims[ino]
+	if !waits {
+		return nil
+	}
+	if why != nil {
+		return why
+	}
+	return &trimFirst{ino}
+}
+
+// trim frees, in as many operations as it takes, what earlier operations have left to be freed
+// of an inode on the orphan list.
+func (v *Volume) trim(ino Ino) error {
+	for more := true; more; {
+		_, err := v.change(func(*op) int { return v.needFree() }, true, func(o *op) error {
+			more = false
+			why, waits := v.trims[ino]
+			if !waits {
+				return nil // others have done it
+			}
+			if why != nil {
+				return why
+			}
+			in, err := o.inode(ino)
+			switch {
+			case err != nil:
+				return err
+			case in.Flags&layout.FlagOrphan == 0:
+				return layout.Corrupt(fmt.Sprintf("inode %d", ino), 0, 0, "on the orphan list but not marked (I8)", nil)
+			case in.Links == 0 && v.holds.count(ino) == 0:
+				err = o.destroy(ino, &in)
+			default:
+				bs := uint64(v.g.BlockSize)
+				if more, err = o.freeFrom(ino, &in, (in.Size+bs-1)/bs); err == nil && !more {
+					err = o.putInode(ino, &in)
+				}
+			}
+			_, more = v.trims[ino]
+			return err
+		})
+		if err != nil {
+			v.mu.Lock()
+			if _, waits := v.trims[ino]; waits && isMedia(err) {
+				v.trims[ino] = err
+			}
+			v.mu.Unlock()
+			return err
+		}
+	}
+	return nil
 }
 
 // needFree bounds the blocks that one step of freeing touches: a bitmap per extent, the path

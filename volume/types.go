@@ -6,8 +6,6 @@ import (
 	"holdfast/layout"
 )
 
-var layoutCorrupt = layout.ErrCorrupt
-
 // Ino is an inode number, from 1.
 type Ino uint64
 

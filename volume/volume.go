@@ -3,7 +3,6 @@ package volume
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,10 +36,11 @@ type Volume struct {
 	tx      *tx
 	files   pages // of the running transaction
 	unalloc int   // pages that have no block yet
-	change  uint64
+	delay   delay // what they may cost
+	changes uint64
 	durable uint64 // the last change that a commit covers
 	sealing uint64 // sequence of the transaction being committed
-	todo    []Ino  // whose blocks are still to be freed
+	todo    []Ino  // whose blocks the operation leaves to be freed
 
 	committing      *tx
 	committingPages pages
@@ -51,6 +51,7 @@ type Volume struct {
 	freed      []waiting
 	freeInodes map[uint64][]uint32 // free slots remembered, by group; nil: not looked yet
 	orphans    []Ino
+	trims      map[Ino]error // inodes whose blocks behind the end are still to be freed; why they are not
 
 	holds holdTable
 }
@@ -125,7 +126,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
 	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{},
-		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}}
+		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}}
 	if v.recovery, err = journal.Recover(dev, &v.g, v.seeds); err != nil {
 		return nil, err
 	}
@@ -158,7 +159,8 @@ func (v *Volume) start() error {
 		return err
 	}
 	for _, ino := range slices.Clone(v.orphans) {
-		if err := v.continueFree(ino); err != nil {
+		v.trims[ino] = nil
+		if err := v.trim(ino); err != nil && !isMedia(err) {
 			return fmt.Errorf("orphan inode %d: %w", ino, err)
 		}
 	}
@@ -216,5 +218,3 @@ func (v *Volume) Close() error {
 func (o *op) dir(ino Ino, in *layout.Inode) *dirs.Dir {
 	return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
 }
-
-var _ = maps.Keys[map[int]int]
