@@ -3,6 +3,8 @@ package workload
 import (
 	"bytes"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"slices"
 	"strings"
 	"testing"
@@ -388,6 +390,22 @@ func TestDiff(t *testing.T) {
 		for w := range strings.SplitSeq(c.want, "|") {
 			if !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, w) }) {
 				t.Errorf("%q: found %q, want %q", c.more, got, w)
+			}
+		}
+	}
+}
+
+// The model and what it stands on import nothing of ours, so that the volume cannot be judged
+// by itself.
+func TestModelImports(t *testing.T) {
+	for _, name := range []string{"model.go", "pmap.go", "hash.go", "tree.go", "errno.go", "script.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			if strings.Contains(imp.Path.Value, "holdfast") {
+				t.Errorf("%s imports %s", name, imp.Path.Value)
 			}
 		}
 	}

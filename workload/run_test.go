@@ -83,37 +83,61 @@ func reopen(r *Run, dev disk.Device) error {
 	return v.Close()
 }
 
-// crashes cuts a trace behind each of its writes, the ones before it all there, and judges
-// what recovery makes of that.
+// crashes judges what recovery makes of a few of a trace's crash states: cut behind each write
+// with all before it there and, just before each flush, with all writes of the epoch lost, and
+// with each one lost alone. Of all these it takes one in step. (All states there are is what
+// the explorer is for.)
 func crashes(r *Run, tr *disk.Trace, step int) error {
 	var p Progress
-	image := bytes.Clone(tr.Base)
-	for i, e := range tr.Events {
-		switch e.Kind {
-		case disk.EventMark:
-			if err := p.Note(e.Mark); err != nil {
-				return err
+	var epoch []disk.Event
+	stable := bytes.Clone(tr.Base) // as of the last flush
+	count := 0
+	judge := func(event int, what string, keep func(write int) bool) error {
+		if count++; count%step != 0 {
+			return nil
+		}
+		image := bytes.Clone(stable)
+		for i, e := range epoch {
+			if keep(i) {
+				copy(image[e.Off:], e.Data)
 			}
-			continue
-		case disk.EventWrite:
-			copy(image[e.Off:], e.Data)
 		}
-		if i%step != 0 {
-			continue
-		}
-		dev := disk.NewMemory(int64(len(image)))
-		if _, err := dev.WriteAt(image, 0); err != nil {
-			return err
-		}
+		fail := func(err error) error { return fmt.Errorf("crash at event %d, %s: %w", event, what, err) }
+		dev := disk.MemoryFrom(image)
 		v, err := volume.Open(dev, r.Options())
 		if err != nil {
-			return fmt.Errorf("cut behind event %d: %w", i, err)
+			return fail(err)
 		}
 		if _, err := r.Judge(v, p); err != nil {
-			return fmt.Errorf("cut behind event %d: %w", i, err)
+			return fail(err)
 		}
 		if err := v.Close(); err != nil {
-			return fmt.Errorf("cut behind event %d: close: %w", i, err)
+			return fail(err)
+		}
+		return nil
+	}
+	for i, e := range tr.Events {
+		var err error
+		switch e.Kind {
+		case disk.EventMark:
+			err = p.Note(e.Mark)
+		case disk.EventWrite:
+			epoch = append(epoch, e)
+			err = judge(i, "all writes there", func(int) bool { return true })
+		case disk.EventFlush:
+			err = judge(i, "the epoch lost", func(int) bool { return false })
+			for lost := range epoch {
+				if err == nil {
+					err = judge(i, fmt.Sprintf("write %d of the epoch lost", lost), func(w int) bool { return w != lost })
+				}
+			}
+			for _, e := range epoch {
+				copy(stable[e.Off:], e.Data)
+			}
+			epoch = epoch[:0]
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
