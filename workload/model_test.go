@@ -3,7 +3,7 @@ package workload
 import (
 	"bytes"
 	"fmt"
-	"go/parser"
+	goparser "go/parser"
 	"go/token"
 	"slices"
 	"strings"
@@ -399,7 +399,7 @@ func TestDiff(t *testing.T) {
 // by itself.
 func TestModelImports(t *testing.T) {
 	for _, name := range []string{"model.go", "pmap.go", "hash.go", "tree.go", "errno.go", "script.go"} {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		f, err := goparser.ParseFile(token.NewFileSet(), name, nil, goparser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
