@@ -2,346 +2,444 @@ package dirs
 
 import (
 	"fmt"
+	"slices"
 
 	"holdfast/layout"
-	"holdfast/volume/internal/extents"
 )
 
-// inode of the index: a node as it is being worked on.
-type inode struct {
+// node is an index node that has been read and checked.
+type node struct {
 	no     uint64
-	b      []byte
+	p      []byte
 	height int
-	n      int
+	n      int // entries
 }
 
-func (x *inode) leaf() bool { return x.height == 0 }
-func (x *inode) get(i int) layout.IndexEntry {
-	return layout.GetIndex(layout.BlockBody(x.b), i, x.leaf())
-}
-func (x *inode) put(i int, e layout.IndexEntry) {
-	layout.PutIndex(layout.BlockBody(x.b), i, x.leaf(), e)
-}
-func (x *inode) max() int { return layout.IndexEntries(len(x.b), x.leaf()) }
+func (x *node) leaf() bool { return x.height == 0 }
 
-// setCount sets the number of entries and clears what is behind them.
-func (x *inode) setCount(n int) {
-	h := layout.DecodeHeader(x.b)
-	h.Count = uint32(n)
-	layout.EncodeHeader(x.b, h)
-	size := layout.IndexInnerSize
-	if x.leaf() {
-		size = layout.IndexLeafSize
+func (x *node) get(i int) layout.IndexEntry {
+	return layout.GetIndex(layout.BlockBody(x.p), i, x.leaf())
+}
+
+func (x *node) capacity() int { return layout.IndexEntries(len(x.p), x.leaf()) }
+
+// least is how many entries a node other than the root has.
+func (x *node) least() int { return x.capacity() / 3 }
+
+// entries is a copy of all entries.
+func (x *node) entries() []layout.IndexEntry {
+	list := make([]layout.IndexEntry, x.n, x.n+1)
+	for i := range list {
+		list[i] = x.get(i)
 	}
-	clear(layout.BlockBody(x.b)[n*size:])
-	x.n = n
+	return list
 }
 
-// after is the number of entries that are not greater than e.
-func (x *inode) after(e layout.IndexEntry) int {
+// size is the length of an entry in bytes.
+func (x *node) size() int {
+	if x.leaf() {
+		return layout.IndexLeafSize
+	}
+	return layout.IndexInnerSize
+}
+
+// resize sets the number of entries and clears what lies behind them.
+func (x *node) resize(n int) {
+	x.n = n
+	h := layout.DecodeHeader(x.p)
+	h.Count = uint32(n)
+	layout.EncodeHeader(x.p, h)
+	clear(layout.BlockBody(x.p)[n*x.size():])
+}
+
+// fill makes list the entries.
+func (x *node) fill(list []layout.IndexEntry) {
+	for i, e := range list {
+		layout.PutIndex(layout.BlockBody(x.p), i, x.leaf(), e)
+	}
+	x.resize(len(list))
+}
+
+// put writes entry i.
+func (x *node) put(i int, e layout.IndexEntry) {
+	layout.PutIndex(layout.BlockBody(x.p), i, x.leaf(), e)
+}
+
+// insert makes e entry i of a node that is not full.
+func (x *node) insert(i int, e layout.IndexEntry) {
+	b, s := layout.BlockBody(x.p), x.size()
+	copy(b[(i+1)*s:(x.n+1)*s], b[i*s:x.n*s])
+	x.put(i, e)
+	x.resize(x.n + 1)
+}
+
+// remove takes entry i out.
+func (x *node) remove(i int) {
+	b, s := layout.BlockBody(x.p), x.size()
+	copy(b[i*s:], b[(i+1)*s:x.n*s])
+	x.resize(x.n - 1)
+}
+
+// search is the number of entries below key.
+func (x *node) search(key layout.IndexEntry) int {
 	lo, hi := 0, x.n
 	for lo < hi {
-		m := (lo + hi) / 2
-		if e.Less(x.get(m)) {
-			hi = m
-		} else {
+		if m := (lo + hi) / 2; x.get(m).Less(key) {
 			lo = m + 1
+		} else {
+			hi = m
 		}
 	}
 	return lo
 }
 
-// node reads or edits an index node; height -1 takes what the node says (the root).
-func (d *Dir) node(no uint64, height int, edit bool) (*inode, error) {
+// same reports whether a and b have one key.
+func same(a, b layout.IndexEntry) bool { return a.Hash == b.Hash && a.Pos == b.Pos }
+
+// branch is the child of an inner node below which key lies or belongs.
+func (x *node) branch(key layout.IndexEntry) int {
+	i := x.search(key)
+	if i < x.n && same(x.get(i), key) {
+		return i
+	}
+	return max(0, i-1)
+}
+
+const whatIndex = "directory index"
+
+// node reads an index node of this height; edit makes it one that can be changed.
+func (d *Dir) node(no uint64, height int, edit bool) (*node, error) {
+	if !d.g.Allocatable(no) {
+		return nil, d.badInode(128, fmt.Sprintf("an index node in block %d", no), "a block that a directory may own")
+	}
 	get := d.s.Read
 	if edit {
 		get = d.s.Edit
 	}
-	if !d.g.Allocatable(no) {
-		return nil, layout.Corrupt("directory index", no, 0, fmt.Sprintf("a node of inode %d where no node can be", d.ino), nil)
-	}
-	b, err := get(no, layout.KindDirIndex)
+	p, err := get(no, layout.KindDirIndex)
 	if err != nil {
 		return nil, err
 	}
-	h := layout.DecodeHeader(b)
-	if height < 0 {
-		if height = int(min(h.Aux, layout.MaxIndexDepth+1)); height > layout.MaxIndexDepth {
-			return nil, layout.Corrupt("directory index", no, 32, fmt.Sprintf("height %d", h.Aux), nil)
+	h := layout.DecodeHeader(p)
+	root := height < 0
+	if root { // the root says itself how high it is
+		if h.Aux > layout.MaxIndexDepth {
+			return nil, layout.Corrupt(whatIndex, no, 32, fmt.Sprintf("height %d", h.Aux), "at most 12")
 		}
+		height = int(h.Aux)
 	}
-	if err := layout.CheckIndexNode(b, no, d.ino, d.in.Generation, height); err != nil {
+	if err := layout.CheckIndexNode(p, no, d.ino, d.in.Generation, height); err != nil {
 		return nil, err
 	}
-	if height > 0 && h.Count == 0 {
-		return nil, layout.Corrupt("directory index", no, 4, "an inner node without children", nil)
+	if h.Count == 0 && (!root || height > 0) {
+		return nil, layout.Corrupt(whatIndex, no, 4, "no entries", "at least one")
 	}
-	return &inode{no, b, height, int(h.Count)}, nil
+	return &node{no, p, height, int(h.Count)}, nil
 }
 
-// child is the child of x that may hold e, and its place in x.
-func (d *Dir) child(x *inode, e layout.IndexEntry, edit bool) (*inode, int, error) {
-	i := max(x.after(e)-1, 0)
-	c, err := d.node(x.get(i).Child, x.height-1, edit)
-	return c, i, err
+// root reads the root of the index.
+func (d *Dir) root() (*node, error) { return d.node(d.in.IndexRoot, -1, false) }
+
+// child reads child i of x.
+func (d *Dir) child(x *node, i int, edit bool) (*node, error) {
+	return d.node(x.get(i).Child, x.height-1, edit)
+}
+
+// edit makes a node that has been read one that can be changed.
+func (d *Dir) edit(x *node) error {
+	p, err := d.s.Edit(x.no, layout.KindDirIndex)
+	if err != nil {
+		return err
+	}
+	x.p = p
+	return nil
 }
 
 // newNode makes an empty node.
-func (d *Dir) newNode(height int, near uint64) (*inode, error) {
-	no, b, err := d.s.NewBlock(near)
+func (d *Dir) newNode(height int, near uint64) (*node, error) {
+	no, p, err := d.s.NewBlock(near)
 	if err != nil {
 		return nil, err
 	}
-	layout.InitBlock(b, layout.KindDirIndex, d.ino, 0)
-	h := layout.DecodeHeader(b)
-	h.Aux, h.Aux2 = uint64(height), uint64(d.in.Generation)
-	layout.EncodeHeader(b, h)
 	d.in.Blocks++
-	return &inode{no: no, b: b, height: height}, nil
+	layout.InitBlock(p, layout.KindDirIndex, d.ino, 0)
+	h := layout.DecodeHeader(p)
+	h.Aux, h.Aux2 = uint64(height), uint64(d.in.Generation)
+	layout.EncodeHeader(p, h)
+	return &node{no: no, p: p, height: height}, nil
 }
 
-func (d *Dir) freeNode(x *inode) error {
-	d.in.Blocks--
-	return d.s.FreeBlock(x.no)
+// seek is the first entry below x that is not less than key.
+func (d *Dir) seek(x *node, key layout.IndexEntry) (e layout.IndexEntry, found bool, err error) {
+	if x.leaf() {
+		i := x.search(key)
+		if i == x.n {
+			return e, false, nil
+		}
+		return x.get(i), true, nil
+	}
+	// Only the first child can have nothing for us: the keys of the others are not less.
+	for i := x.branch(key); i < x.n && !found; i++ {
+		c, err := d.child(x, i, false)
+		if err != nil {
+			return e, false, err
+		}
+		if e, found, err = d.seek(c, key); err != nil {
+			return e, false, err
+		}
+	}
+	return e, found, nil
 }
 
-// findIndexed looks at every entry with the hash of the name: different names may share it.
+// findIndexed looks at every entry that has the hash of the name: others may share it.
 func (d *Dir) findIndexed(name string) (p place, found bool, err error) {
-	from := layout.IndexEntry{Hash: d.hash(name)}
-	x, err := d.node(d.in.IndexRoot, -1, false)
+	root, err := d.root()
 	if err != nil {
 		return p, false, err
 	}
-	_, err = d.each(x, from, func(e layout.IndexEntry) (bool, error) {
-		if e.Hash != from.Hash {
-			return false, nil
+	key := layout.IndexEntry{Hash: d.hash([]byte(name))}
+	for {
+		e, found, err := d.seek(root, key)
+		if err != nil || !found || e.Hash != key.Hash {
+			return p, false, err
 		}
-		q, err := d.at(e.Pos)
-		if err == nil && string(q.r.Name) == name {
-			p, found = q, true
+		if e.Less(key) { // a child with keys below its bound
+			return p, false, layout.Corrupt(whatIndex, root.no, layout.HeaderSize, "keys out of order below it", nil)
 		}
-		return !found, err
-	})
-	return p, found, err
+		if p, err = d.at(e); err != nil || string(p.Name) == name {
+			return p, err == nil, err
+		}
+		if e.Pos+1 == 0 {
+			return p, false, nil
+		}
+		key.Pos = e.Pos + 1
+	}
 }
 
-// each calls fn for the leaf entries from e on, in order, until it returns false.
-func (d *Dir) each(x *inode, from layout.IndexEntry, fn func(layout.IndexEntry) (bool, error)) (bool, error) {
-	i := x.after(from)
-	if x.leaf() {
-		if i > 0 && !x.get(i-1).Less(from) {
-			i--
-		}
-	} else {
-		i = max(i-1, 0)
+// at is the live record that an index entry stands for.
+func (d *Dir) at(e layout.IndexEntry) (p place, err error) {
+	logical, off := layout.SplitPosition(e.Pos)
+	if n, err := d.leaves(); err != nil {
+		return p, err
+	} else if logical >= n {
+		return p, layout.Corrupt(whatIndex, d.in.IndexRoot, layout.HeaderSize,
+			fmt.Sprintf("position %#x", e.Pos), fmt.Sprintf("one in the %d leaves of inode %d (I10)", n, d.ino))
 	}
-	for ; i < x.n; i++ {
-		if x.leaf() {
-			if more, err := fn(x.get(i)); !more || err != nil {
-				return false, err
-			}
-			continue
-		}
-		c, err := d.node(x.get(i).Child, x.height-1, false)
-		if err != nil {
-			return false, err
-		}
-		if more, err := d.each(c, from, fn); !more || err != nil {
-			return false, err
-		}
+	l, err := d.mustLeaf(logical, false)
+	if err != nil {
+		return p, err
 	}
-	return true, nil
+	r, err := layout.GetRecord(layout.BlockBody(l.p), off)
+	if err != nil {
+		return p, l.corrupt(off, err)
+	}
+	// That a record begins here the leaf alone could say only by a scan: but nothing else
+	// has a name with this hash.
+	if r.Hole() || d.hash(r.Name) != e.Hash {
+		return p, l.corrupt(off, fmt.Sprintf("not what the index has (hash %#x, I10)", e.Hash))
+	}
+	return place{l.block, logical, r}, nil
 }
 
-// indexInsert adds an entry; a full node splits, and so on up.
+// indexInsert adds an entry. A full node splits, and so on up to a new root.
 func (d *Dir) indexInsert(e layout.IndexEntry) error {
-	root, err := d.node(d.in.IndexRoot, -1, true)
+	root, err := d.root()
 	if err != nil {
 		return err
 	}
-	split, err := d.insertInto(root, e)
-	if err != nil || split == nil {
+	split, up, err := d.insertBelow(root, e)
+	if err != nil || !split {
 		return err
 	}
-	if root.height >= layout.MaxIndexDepth {
-		return fmt.Errorf("directory inode %d: the index is too deep", d.ino)
+	if root.height == layout.MaxIndexDepth {
+		return ErrFull
 	}
-	top, err := d.newNode(root.height+1, root.no)
+	top, err := d.newNode(root.height+1, root.no+1)
 	if err != nil {
 		return err
 	}
-	low := root.get(0)
-	low.Child = root.no
-	top.put(0, low)
-	top.put(1, *split)
-	top.setCount(2)
+	top.fill([]layout.IndexEntry{{Child: root.no}, up}) // 0 is below all keys
 	d.in.IndexRoot = top.no
 	return nil
 }
 
-// insertInto adds e below x and returns the entry that x's parent must add, if x split.
-func (d *Dir) insertInto(x *inode, e layout.IndexEntry) (*layout.IndexEntry, error) {
+// insertBelow adds e in or below x. If x splits, up is what its parent must have in addition.
+func (d *Dir) insertBelow(x *node, e layout.IndexEntry) (split bool, up layout.IndexEntry, err error) {
 	if x.leaf() {
-		return d.addEntry(x, x.after(e), e)
+		i := x.search(e)
+		if i < x.n && same(x.get(i), e) {
+			return false, up, layout.Corrupt(whatIndex, x.no, layout.HeaderSize,
+				fmt.Sprintf("an entry for position %#x", e.Pos), "none, it was free (I10)")
+		}
+		return d.addEntry(x, i, e)
 	}
-	c, i, err := d.child(x, e, true)
-	if err != nil {
-		return nil, err
-	}
-	if low := x.get(i); e.Less(low) { // a bound that no longer is one
+	i := x.branch(e)
+	if low := x.get(i); e.Less(low) { // the first child takes what is below its bound
+		if err := d.edit(x); err != nil {
+			return false, up, err
+		}
 		low.Hash, low.Pos = e.Hash, e.Pos
 		x.put(i, low)
 	}
-	split, err := d.insertInto(c, e)
-	if err != nil || split == nil {
-		return nil, err
-	}
-	return d.addEntry(x, i+1, *split)
-}
-
-// addEntry puts e at i of x, splitting x if it is full.
-func (d *Dir) addEntry(x *inode, i int, e layout.IndexEntry) (*layout.IndexEntry, error) {
-	list := make([]layout.IndexEntry, 0, x.n+1)
-	for k := range x.n {
-		list = append(list, x.get(k))
-	}
-	list = append(list, e)
-	copy(list[i+1:], list[i:])
-	list[i] = e
-	if len(list) <= x.max() {
-		d.fill(x, list)
-		return nil, nil
-	}
-	half := len(list) / 2
-	y, err := d.newNode(x.height, x.no)
+	c, err := d.child(x, i, false)
 	if err != nil {
-		return nil, err
+		return false, up, err
 	}
-	d.fill(x, list[:half])
-	d.fill(y, list[half:])
-	up := list[half]
+	split, up, err = d.insertBelow(c, e)
+	if err != nil || !split {
+		return false, up, err
+	}
+	return d.addEntry(x, i+1, up)
+}
+
+// addEntry makes e entry i of x. A full node gives its upper half to a new one.
+func (d *Dir) addEntry(x *node, i int, e layout.IndexEntry) (split bool, up layout.IndexEntry, err error) {
+	if err := d.edit(x); err != nil {
+		return false, up, err
+	}
+	if x.n < x.capacity() {
+		x.insert(i, e)
+		return false, up, nil
+	}
+	y, err := d.newNode(x.height, x.no+1)
+	if err != nil {
+		return false, up, err
+	}
+	list := slices.Insert(x.entries(), i, e)
+	half := len(list) / 2
+	y.fill(list[half:])
+	x.fill(list[:half])
+	up = list[half]
 	up.Child = y.no
-	return &up, nil
+	return true, up, nil
 }
 
-func (d *Dir) fill(x *inode, list []layout.IndexEntry) {
-	for i, e := range list {
-		x.put(i, e)
-	}
-	x.setCount(len(list))
-}
-
-// indexRemove takes an entry out; a node that is less than a third full joins a neighbour if
-// both fit into one.
+// indexRemove takes an entry out. A root with one child gives way to it.
 func (d *Dir) indexRemove(e layout.IndexEntry) error {
-	root, err := d.node(d.in.IndexRoot, -1, true)
+	root, err := d.root()
 	if err != nil {
 		return err
 	}
-	if err := d.removeFrom(root, e); err != nil {
+	if err := d.removeBelow(root, e); err != nil {
 		return err
 	}
 	for root.height > 0 && root.n == 1 {
-		c, err := d.node(root.get(0).Child, root.height-1, false)
+		c, err := d.child(root, 0, false)
 		if err != nil {
 			return err
 		}
-		d.in.IndexRoot = c.no
-		if err := d.freeNode(root); err != nil {
+		if err := d.free(root.no); err != nil {
 			return err
 		}
+		d.in.IndexRoot = c.no
 		root = c
 	}
 	return nil
 }
 
-func (d *Dir) removeFrom(x *inode, e layout.IndexEntry) error {
+// removeBelow takes e out in or below x.
+func (d *Dir) removeBelow(x *node, e layout.IndexEntry) error {
 	if x.leaf() {
-		i := x.after(e) - 1
-		if i < 0 || x.get(i) != e {
-			return layout.Corrupt("directory index", x.no, layout.HeaderSize, fmt.Sprintf("no entry for position %#x of inode %d (I10)", e.Pos, d.ino), nil)
+		i := x.search(e)
+		if i == x.n || !same(x.get(i), e) {
+			return layout.Corrupt(whatIndex, x.no, layout.HeaderSize,
+				"no entry for a name", fmt.Sprintf("position %#x (I10)", e.Pos))
 		}
-		d.cut(x, i)
-		return nil
-	}
-	c, i, err := d.child(x, e, true)
-	if err != nil {
-		return err
-	}
-	if err := d.removeFrom(c, e); err != nil {
-		return err
-	}
-	if c.n == 0 {
-		d.cut(x, i)
-		return d.freeNode(c)
-	}
-	if c.n >= c.max()/3 || x.n == 1 {
-		return nil
-	}
-	left := i - 1
-	if i == 0 {
-		left = 0
-	}
-	a, err := d.node(x.get(left).Child, x.height-1, false)
-	if err != nil {
-		return err
-	}
-	b, err := d.node(x.get(left+1).Child, x.height-1, false)
-	if err != nil {
-		return err
-	}
-	if a.n+b.n > a.max() {
-		return nil
-	}
-	if a, err = d.node(a.no, a.height, true); err != nil {
-		return err
-	}
-	list := make([]layout.IndexEntry, 0, a.n+b.n)
-	for k := range a.n {
-		list = append(list, a.get(k))
-	}
-	for k := range b.n {
-		list = append(list, b.get(k))
-	}
-	d.fill(a, list)
-	d.cut(x, left+1)
-	return d.freeNode(b)
-}
-
-// cut removes entry i of x.
-func (d *Dir) cut(x *inode, i int) {
-	for k := i + 1; k < x.n; k++ {
-		x.put(k-1, x.get(k))
-	}
-	x.setCount(x.n - 1)
-}
-
-// startIndex gives a directory that is about to get a second leaf its index and space map.
-func (d *Dir) startIndex(no uint64, b []byte) error {
-	root, err := d.newNode(0, no)
-	if err != nil {
-		return err
-	}
-	d.in.IndexRoot = root.no
-	d.in.Flags |= layout.FlagIndexed
-	for off := 0; off < len(layout.BlockBody(b)); {
-		r, err := d.record(no, b, off)
-		if err != nil {
+		if err := d.edit(x); err != nil {
 			return err
 		}
-		if !r.Hole() {
-			if err := d.indexInsert(layout.IndexEntry{Hash: d.hash(string(r.Name)), Pos: layout.Position(0, off)}); err != nil {
-				return err
-			}
-		}
-		off += r.Len
+		x.remove(i)
+		return nil
 	}
-	return d.setSpace(0, layout.SpaceByte(int(layout.DecodeHeader(b).Aux)))
+	i := x.branch(e)
+	c, err := d.child(x, i, false)
+	if err != nil {
+		return err
+	}
+	if err := d.removeBelow(c, e); err != nil {
+		return err
+	}
+	switch {
+	case c.n >= c.least() || x.n == 1 && c.n > 0:
+		return nil
+	case x.n == 1: // not by this code: an only child that became empty
+		return layout.Corrupt(whatIndex, x.no, 4, "1 child", "at least two")
+	}
+	return d.rebalance(x, i, c)
+}
+
+// rebalance joins child i of x, which is c and has too few entries, with a neighbour or, if
+// they do not fit into one node, shares their entries out evenly.
+func (d *Dir) rebalance(x *node, i int, c *node) error {
+	if err := d.edit(x); err != nil {
+		return err
+	}
+	left, right := c, c
+	var err error
+	if i > 0 {
+		i--
+		left, err = d.child(x, i, true)
+	} else {
+		right, err = d.child(x, i+1, true)
+	}
+	if err != nil {
+		return err
+	}
+	list := append(left.entries(), right.entries()...)
+	if len(list) <= left.capacity() {
+		left.fill(list)
+		x.remove(i + 1)
+		return d.free(right.no)
+	}
+	half := len(list) / 2
+	left.fill(list[:half])
+	right.fill(list[half:])
+	low := list[half]
+	low.Child = right.no
+	x.put(i+1, low)
+	return nil
+}
+
+// startIndex gives a directory of one leaf an index and a space map.
+func (d *Dir) startIndex() error {
+	l, err := d.mustLeaf(0, false)
+	if err != nil {
+		return err
+	}
+	_, largest, err := l.tally(0)
+	if err != nil {
+		return err
+	}
+	// A leaf has no more names than a node has entries: both have at least 16 bytes.
+	var list []layout.IndexEntry
+	if err := l.each(func(r layout.Record) bool {
+		if !r.Hole() {
+			list = append(list, layout.IndexEntry{Hash: d.hash(r.Name), Pos: layout.Position(0, r.Off)})
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	slices.SortFunc(list, func(a, b layout.IndexEntry) int {
+		if a.Less(b) {
+			return -1
+		}
+		return 1
+	})
+	root, err := d.newNode(0, l.block+1)
+	if err != nil {
+		return err
+	}
+	root.fill(list)
+	d.in.IndexRoot = root.no
+	d.in.Flags |= layout.FlagIndexed
+	*d.hint = Hint{ino: d.ino, gen: d.in.Generation} // what an earlier map said is void
+	return d.setSpace(0, layout.SpaceByte(largest))
 }
 
 // endIndex gives back the index and the space map.
 func (d *Dir) endIndex() error {
-	root, err := d.node(d.in.IndexRoot, -1, false)
+	root, err := d.root()
 	if err != nil {
 		return err
 	}
@@ -350,33 +448,22 @@ func (d *Dir) endIndex() error {
 	}
 	d.in.IndexRoot = 0
 	d.in.Flags &^= layout.FlagIndexed
-	removed, err := extents.Remove(d.s, d.g, d.ino, d.in, layout.SpaceBase, layout.MaxLogical-layout.SpaceBase)
-	if err != nil {
-		return err
-	}
-	for _, e := range removed {
-		for i := range uint64(e.Len) {
-			d.in.Blocks--
-			if err := d.s.FreeBlock(e.Block + i); err != nil {
+	return d.dropRange(layout.SpaceBase, layout.MaxLogical-layout.SpaceBase)
+}
+
+// freeTree frees x and what is below it. A node that is there twice ends it at the latest
+// when the blocks of the inode are counted down (free).
+func (d *Dir) freeTree(x *node) error {
+	if !x.leaf() {
+		for i := range x.n {
+			c, err := d.child(x, i, false)
+			if err != nil {
+				return err
+			}
+			if err := d.freeTree(c); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
-}
-
-func (d *Dir) freeTree(x *inode) error {
-	for i := range x.n {
-		if x.leaf() {
-			break
-		}
-		c, err := d.node(x.get(i).Child, x.height-1, false)
-		if err != nil {
-			return err
-		}
-		if err := d.freeTree(c); err != nil {
-			return err
-		}
-	}
-	return d.freeNode(x)
+	return d.free(x.no)
 }

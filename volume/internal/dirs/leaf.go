@@ -1,0 +1,292 @@
+package dirs
+
+import (
+	"fmt"
+
+	"holdfast/layout"
+	"holdfast/volume/internal/extents"
+)
+
+// leaf is a leaf block that has been read and whose header has been checked.
+type leaf struct {
+	block, logical uint64
+	p              []byte
+}
+
+func (l *leaf) corrupt(off int, found any) error {
+	return layout.Corrupt(layout.KindDirLeaf.String(), l.block, layout.HeaderSize+off, found, nil)
+}
+
+// largest is the largest hole in bytes, as the header says.
+func (l *leaf) largest() int { return int(min(layout.DecodeHeader(l.p).Aux, uint64(len(l.p)))) }
+
+// each calls fn for the records, holes too, until it returns false.
+func (l *leaf) each(fn func(layout.Record) bool) error { return l.eachFrom(0, fn) }
+
+// eachFrom is each from the record at off on.
+func (l *leaf) eachFrom(off int, fn func(layout.Record) bool) error {
+	body := layout.BlockBody(l.p)
+	for off < len(body) {
+		r, err := layout.GetRecord(body, off)
+		if err != nil {
+			return l.corrupt(off, err)
+		}
+		if !fn(r) {
+			return nil
+		}
+		off += r.Len
+	}
+	return nil
+}
+
+// tally checks the header against the records and returns the largest hole.
+func (l *leaf) tally(change int) (names, largest int, err error) {
+	err = l.each(func(r layout.Record) bool {
+		if r.Hole() {
+			largest = max(largest, r.Len)
+		} else {
+			names++
+		}
+		return true
+	})
+	h := layout.DecodeHeader(l.p)
+	if err == nil && uint64(names) != uint64(int64(h.Count)+int64(change)) {
+		err = layout.Corrupt(layout.KindDirLeaf.String(), l.block, 4, fmt.Sprintf("%d entries", h.Count), names-change)
+	}
+	return names, largest, err
+}
+
+// update brings the header up to date after the number of names has changed by change.
+func (l *leaf) update(change int) (names, largest int, err error) {
+	if names, largest, err = l.tally(change); err != nil {
+		return names, largest, err
+	}
+	h := layout.DecodeHeader(l.p)
+	h.Count, h.Aux = uint32(names), uint64(largest)
+	layout.EncodeHeader(l.p, h)
+	return names, largest, nil
+}
+
+// add puts e into the first hole that is large enough.
+func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
+	need := layout.RecordLen(len(e.Name))
+	var hole layout.Record
+	found := false
+	err = l.each(func(r layout.Record) bool {
+		if r.Hole() && r.Len >= need {
+			hole, found = r, true
+		}
+		return !found
+	})
+	if err == nil && !found {
+		err = layout.Corrupt(layout.KindDirLeaf.String(), l.block, 32,
+			fmt.Sprintf("a largest hole of %d bytes", l.largest()), fmt.Sprintf("none has %d", need))
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	body := layout.BlockBody(l.p)
+	if rest := hole.Len - need; rest >= layout.RecordLen(1) {
+		layout.PutHole(body, hole.Off+need, rest)
+	} else {
+		need = hole.Len
+	}
+	layout.PutRecord(body, hole.Off, need, e)
+	_, largest, err = l.update(+1)
+	return hole.Off, largest, err
+}
+
+// remove makes the live record at off a hole, one with the holes beside it.
+func (l *leaf) remove(off int) (left, largest int, err error) {
+	start, end := -1, -1 // of the hole
+	done := false
+	err = l.each(func(r layout.Record) bool {
+		switch {
+		case r.Off < off && r.Hole():
+			if start < 0 {
+				start = r.Off
+			}
+		case r.Off < off:
+			start = -1
+		case r.Off == off && !r.Hole():
+			if start < 0 {
+				start = off
+			}
+			end, done = off+r.Len, true
+		case done && r.Hole():
+			end = r.Off + r.Len
+		default:
+			return false
+		}
+		return true
+	})
+	if err == nil && !done {
+		err = l.corrupt(off, "no name where one was found")
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	layout.PutHole(layout.BlockBody(l.p), start, end-start)
+	return l.update(-1)
+}
+
+// lookup is the extent that holds a logical block or, with found = false, a hole from there on.
+func (d *Dir) lookup(logical uint64) (e layout.Extent, found bool, err error) {
+	if d.ext.Len > 0 && logical >= d.ext.Logical && logical < d.ext.End() {
+		return d.ext, true, nil
+	}
+	e, found, err = extents.Lookup(d.s, d.g, d.ino, d.in, logical)
+	if err == nil && found {
+		if e.Unwritten {
+			return e, false, d.badInode(144, fmt.Sprintf("extent %v", e), "no unwritten blocks in a directory")
+		}
+		d.ext = e
+	}
+	return e, found, err
+}
+
+// mapped is the block of a logical block: a leaf, or a block of the space map.
+func (d *Dir) mapped(logical uint64) (no uint64, found bool, err error) {
+	e, found, err := d.lookup(logical)
+	if !found || err != nil {
+		return 0, false, err
+	}
+	return e.Block + (logical - e.Logical), true, nil
+}
+
+// lastBefore is one more than the last leaf below n, 0 if there is none. The number behind a
+// large hole may be far: the steps back double.
+func (d *Dir) lastBefore(n uint64) (uint64, error) {
+	for step := uint64(1); n > 0; step *= 2 {
+		low := n - min(n, step)
+		last := uint64(0)
+		for l := low; l < n; {
+			e, found, err := d.lookup(l)
+			if err != nil {
+				return 0, err
+			}
+			if found {
+				last = min(e.End(), n)
+				l = last
+			} else {
+				l += max(1, uint64(e.Len))
+			}
+		}
+		if last > 0 {
+			return last, nil
+		}
+		n = low
+	}
+	return 0, nil
+}
+
+// load reads or edits a mapped block and checks whose it is.
+func (d *Dir) load(no uint64, k layout.Kind, index uint64, edit bool) ([]byte, error) {
+	get := d.s.Read
+	if edit {
+		get = d.s.Edit
+	}
+	p, err := get(no, k)
+	if err != nil {
+		return nil, err
+	}
+	if err := layout.CheckHeader(p, no, k, d.ino, index); err != nil {
+		return nil, err
+	}
+	if h := layout.DecodeHeader(p); h.Aux2 != uint64(d.in.Generation) {
+		return nil, layout.Corrupt(k.String(), no, 40, fmt.Sprintf("generation %d", h.Aux2), d.in.Generation)
+	}
+	return p, nil
+}
+
+// mustLeaf is a leaf that has to be there.
+func (d *Dir) mustLeaf(logical uint64, edit bool) (leaf, error) {
+	no, found, err := d.mapped(logical)
+	if err == nil && !found {
+		err = d.badInode(144, fmt.Sprintf("no leaf %d", logical), "the one that index or space map names (I10)")
+	}
+	if err != nil {
+		return leaf{}, err
+	}
+	p, err := d.load(no, layout.KindDirLeaf, logical, edit)
+	return leaf{no, logical, p}, err
+}
+
+// eachLeaf calls fn for the leaves from number first to number end (exclusive), until it
+// returns false.
+func (d *Dir) eachLeaf(first, end uint64, fn func(leaf) (bool, error)) error {
+	for first < end {
+		e, found, err := d.lookup(first)
+		if err != nil {
+			return err
+		}
+		if !found {
+			first += max(1, uint64(e.Len))
+			continue
+		}
+		l, err := d.mustLeaf(first, false)
+		if err != nil {
+			return err
+		}
+		if more, err := fn(l); !more || err != nil {
+			return err
+		}
+		first++
+	}
+	return nil
+}
+
+// newMapped allocates a block and maps it, behind the one before it if it can.
+func (d *Dir) newMapped(logical uint64) (uint64, []byte, error) {
+	group, _ := d.g.InodeGroup(d.ino)
+	near := d.g.GroupStart(group) + d.g.GroupTables(group)
+	if logical > 0 {
+		if no, found, err := d.mapped(logical - 1); err != nil {
+			return 0, nil, err
+		} else if found {
+			near = no + 1
+		}
+	}
+	no, p, err := d.s.NewBlock(near)
+	if err != nil {
+		return 0, nil, err
+	}
+	d.in.Blocks++
+	d.ext = layout.Extent{}
+	return no, p, extents.Insert(d.s, d.g, d.ino, d.in, layout.Extent{Logical: logical, Block: no, Len: 1})
+}
+
+// dropMapped unmaps and frees a block.
+func (d *Dir) dropMapped(no, logical uint64) error {
+	d.ext = layout.Extent{}
+	if _, err := extents.Remove(d.s, d.g, d.ino, d.in, logical, 1); err != nil {
+		return err
+	}
+	return d.free(no)
+}
+
+// dropRange unmaps and frees all blocks of a range of n logical blocks.
+func (d *Dir) dropRange(logical, n uint64) error {
+	d.ext = layout.Extent{}
+	removed, err := extents.Remove(d.s, d.g, d.ino, d.in, logical, n)
+	if err != nil {
+		return err
+	}
+	for _, e := range removed {
+		for i := range uint64(e.Len) {
+			if err := d.free(e.Block + i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// free frees a block and uncounts it (I9).
+func (d *Dir) free(no uint64) error {
+	if d.in.Blocks == 0 {
+		return d.badInode(24, "0 blocks", fmt.Sprintf("a count for block %d (I9)", no))
+	}
+	d.in.Blocks--
+	return d.s.FreeBlock(no)
+}
