@@ -406,8 +406,7 @@ func (d *Dir) startIndex() error {
 	if err != nil {
 		return err
 	}
-	_, largest, err := l.tally(0)
-	if err != nil {
+	if err := l.check(); err != nil {
 		return err
 	}
 	// A leaf has no more names than a node has entries: both have at least 16 bytes.
@@ -434,7 +433,7 @@ func (d *Dir) startIndex() error {
 	d.in.IndexRoot = root.no
 	d.in.Flags |= layout.FlagIndexed
 	*d.hint = Hint{ino: d.ino, gen: d.in.Generation} // what an earlier map said is void
-	return d.setSpace(0, layout.SpaceByte(largest))
+	return d.setSpace(0, layout.SpaceByte(l.largest()))
 }
 
 // endIndex gives back the index and the space map.

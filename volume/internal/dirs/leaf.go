@@ -39,8 +39,8 @@ func (l *leaf) eachFrom(off int, fn func(layout.Record) bool) error {
 	return nil
 }
 
-// tally checks the header against the records and returns the largest hole.
-func (l *leaf) tally(change int) (names, largest int, err error) {
+// count is the number of names and the largest hole, from the records.
+func (l *leaf) count() (names, largest int, err error) {
 	err = l.each(func(r layout.Record) bool {
 		if r.Hole() {
 			largest = max(largest, r.Len)
@@ -49,16 +49,27 @@ func (l *leaf) tally(change int) (names, largest int, err error) {
 		}
 		return true
 	})
-	h := layout.DecodeHeader(l.p)
-	if err == nil && uint64(names) != uint64(int64(h.Count)+int64(change)) {
-		err = layout.Corrupt(layout.KindDirLeaf.String(), l.block, 4, fmt.Sprintf("%d entries", h.Count), names-change)
-	}
 	return names, largest, err
 }
 
-// update brings the header up to date after the number of names has changed by change.
-func (l *leaf) update(change int) (names, largest int, err error) {
-	if names, largest, err = l.tally(change); err != nil {
+// check answers whether the header agrees with the records.
+func (l *leaf) check() error {
+	names, largest, err := l.count()
+	h := layout.DecodeHeader(l.p)
+	switch {
+	case err != nil:
+		return err
+	case uint64(h.Count) != uint64(names):
+		return layout.Corrupt(layout.KindDirLeaf.String(), l.block, 4, fmt.Sprintf("%d entries", h.Count), names)
+	case h.Aux != uint64(largest):
+		return layout.Corrupt(layout.KindDirLeaf.String(), l.block, 32, fmt.Sprintf("a largest hole of %d bytes", h.Aux), largest)
+	}
+	return nil
+}
+
+// update makes the header agree with the records.
+func (l *leaf) update() (names, largest int, err error) {
+	if names, largest, err = l.count(); err != nil {
 		return names, largest, err
 	}
 	h := layout.DecodeHeader(l.p)
@@ -69,6 +80,9 @@ func (l *leaf) update(change int) (names, largest int, err error) {
 
 // add puts e into the first hole that is large enough.
 func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
+	if err := l.check(); err != nil {
+		return 0, 0, err
+	}
 	need := layout.RecordLen(len(e.Name))
 	var hole layout.Record
 	found := false
@@ -79,8 +93,7 @@ func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
 		return !found
 	})
 	if err == nil && !found {
-		err = layout.Corrupt(layout.KindDirLeaf.String(), l.block, 32,
-			fmt.Sprintf("a largest hole of %d bytes", l.largest()), fmt.Sprintf("none has %d", need))
+		err = l.corrupt(-layout.HeaderSize+32, fmt.Sprintf("no hole of %d bytes, where the space map has one (I10)", need))
 	}
 	if err != nil {
 		return 0, 0, err
@@ -92,12 +105,15 @@ func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
 		need = hole.Len
 	}
 	layout.PutRecord(body, hole.Off, need, e)
-	_, largest, err = l.update(+1)
+	_, largest, err = l.update()
 	return hole.Off, largest, err
 }
 
 // remove makes the live record at off a hole, one with the holes beside it.
 func (l *leaf) remove(off int) (left, largest int, err error) {
+	if err := l.check(); err != nil {
+		return 0, 0, err
+	}
 	start, end := -1, -1 // of the hole
 	done := false
 	err = l.each(func(r layout.Record) bool {
@@ -127,7 +143,7 @@ func (l *leaf) remove(off int) (left, largest int, err error) {
 		return 0, 0, err
 	}
 	layout.PutHole(layout.BlockBody(l.p), start, end-start)
-	return l.update(-1)
+	return l.update()
 }
 
 // lookup is the extent that holds a logical block or, with found = false, a hole from there on.
