@@ -258,6 +258,9 @@ func (o *op) drop(ino Ino, in *layout.Inode, now layout.Time) error {
 		return err
 	}
 	if o.v.holds.count(ino) > 0 {
+		if in.Flags&layout.FlagOrphan != 0 { // it is there already, for its truncation
+			return nil
+		}
 		return o.orphanAdd(ino, in)
 	}
 	return o.destroy(ino, in)
