@@ -38,8 +38,12 @@ func (v *Volume) needLink() int { return v.needDir() + 1 + v.needTables() + 1 }
 // the head of it, which needFree counts as well).
 func (v *Volume) needRemove() int { return v.needDir() + 1 + v.needFree() }
 
-// needRename: both directories, what moves, what is replaced, tables.
-func (v *Volume) needRename() int { return 2*v.needDir() + 1 + v.needFree() + v.needTables() }
+// needRename: the directory that loses the name; the one that gets it, or, where the name is
+// there already and only changes its meaning, its leaf and inode and what is replaced; what
+// moves; tables.
+func (v *Volume) needRename() int {
+	return v.needDir() + max(v.needDir(), 2+v.needFree()) + 1 + v.needTables() + 1
+}
 
 // needSetattr: a truncation, and the inode.
 func (v *Volume) needSetattr() int { return v.needFree() + 2 }
