@@ -1,0 +1,499 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/disk"
+	"holdfast/layout"
+)
+
+// Options of a check; the zero value checks everything.
+type Options struct {
+	NoData bool // data blocks are not read: I2 is checked for metadata only
+}
+
+// inodeInfo is what pass 1 keeps of an allocated inode.
+type inodeInfo struct {
+	mode    uint16
+	flags   uint32
+	links   uint32
+	seen    uint32 // names found
+	subdirs uint32
+	parent  uint64
+	above   uint64 // the directory that names it (directories)
+	next    uint64 // orphan list
+	state   uint8
+}
+
+const (
+	slotUnknown   uint8 = iota // cannot be read
+	slotFree                   // initialised and free
+	slotUsed                   // allocated
+	slotReachable              // allocated, and reached from the root
+)
+
+// checker is one run.
+type checker struct {
+	dev    disk.Device
+	opt    Options
+	r      *Report
+	super  *layout.Superblock
+	g      layout.Geometry
+	seeds  layout.Seeds
+	totals *layout.Totals
+
+	bitmaps [][]byte    // per initialised group; nil: unreadable
+	inodes  []inodeInfo // by number - 1, initialised groups only
+	owner   []uint64    // per block of the initialised groups: 0, or the inode that owns it
+	buf     []byte
+	blur    bool // something could not be read: what nothing reaches may belong to it
+	names   map[uint64]bool
+}
+
+// Check reads the volume on dev. An error means that there is no volume to judge, or that the
+// device failed otherwise than by bad sectors; damage is in the report.
+func Check(dev disk.Device, opt Options) (*Report, error) {
+	c := &checker{dev: dev, opt: opt, r: &Report{}}
+	if err := c.superblocks(); err != nil {
+		return nil, err
+	}
+	c.buf = make([]byte, c.g.BlockSize)
+	if c.readTotals(); c.totals == nil {
+		return c.r, nil
+	}
+	c.readGroups()
+	c.readInodes()
+	for i := range c.inodes {
+		if c.inodes[i].state == slotUsed {
+			c.content(uint64(i) + 1)
+		}
+	}
+	c.tree()
+	c.orphans()
+	c.counts()
+	c.space()
+	c.paths()
+	return c.r, nil
+}
+
+func (c *checker) find(code Code, structure string, block, ino uint64, format string, args ...any) {
+	c.r.add(Finding{Code: code, Structure: structure, Block: block, Inode: ino, Message: fmt.Sprintf(format, args...)})
+}
+
+// broken reports a structure that cannot be read or contradicts itself; what it would have
+// reached is unknown from here on.
+func (c *checker) broken(structure string, block, ino uint64, err error) {
+	c.blur = true
+	var ce *layout.CorruptError
+	if errors.As(err, &ce) {
+		msg := ce.Found
+		if ce.Want != "" {
+			msg += ", want " + ce.Want
+		}
+		c.find(BadStructure, ce.What, ce.Block, ino, "%s", msg)
+		return
+	}
+	c.find(BadStructure, structure, block, ino, "%v", err)
+}
+
+// superblocks reads all copies: one good one is enough to go on.
+func (c *checker) superblocks() error {
+	var first error
+	var state [2]error
+	for i := range 2 {
+		p := make([]byte, layout.SuperblockSize)
+		if err := disk.ReadFull(c.dev, p, layout.SuperOffset(i)); err != nil {
+			if errors.Is(err, disk.ErrRange) {
+				return layout.ErrNotHoldfast
+			}
+			state[i] = err
+			continue
+		}
+		s, err := layout.DecodeSuperblock(p)
+		if err != nil {
+			state[i] = err
+			if first == nil || errors.Is(first, layout.ErrNotHoldfast) {
+				first = err
+			}
+			continue
+		}
+		if c.super == nil || s.Sequence > c.super.Sequence {
+			c.super = s
+		}
+	}
+	if c.super == nil {
+		if first == nil {
+			first = state[0]
+		}
+		return first
+	}
+	g, err := layout.NewGeometry(c.super)
+	if err != nil {
+		return err
+	}
+	c.g, c.seeds = g, layout.NewSeeds(c.super.UUID)
+	if c.dev.Size() < int64(g.Blocks)*int64(g.BlockSize) {
+		return fmt.Errorf("the image is cut off: it has %d bytes, its superblock says %d", c.dev.Size(), int64(g.Blocks)*int64(g.BlockSize))
+	}
+	for i, err := range state {
+		if err != nil {
+			c.find(BadStructure, fmt.Sprintf("superblock copy %d", i), uint64(layout.SuperOffset(i))/uint64(g.BlockSize), 0, "%v", err)
+		}
+	}
+	p := make([]byte, layout.SuperblockSize)
+	no := uint64(g.BackupOffset()) / uint64(g.BlockSize)
+	if err := disk.ReadFull(c.dev, p, g.BackupOffset()); err != nil {
+		c.find(BadStructure, "backup superblock", no, 0, "%v", err)
+	} else if b, err := layout.DecodeSuperblock(p); err != nil {
+		c.find(BadStructure, "backup superblock", no, 0, "%v", err)
+	} else if b.UUID != c.super.UUID || b.Blocks != c.super.Blocks || b.BlockSize != c.super.BlockSize || b.RunBlocks != c.super.RunBlocks || b.InodesPerGroup != c.super.InodesPerGroup {
+		c.find(BadStructure, "backup superblock", no, 0, "it describes another volume")
+	}
+	if g.RunBlocks > 0 {
+		c.logHeads()
+	}
+	c.r.Inodes, c.r.Blocks = g.Inodes(), g.Blocks
+	return nil
+}
+
+// logHeads checks that a header of the log is good; the other may have been interrupted.
+func (c *checker) logHeads() {
+	var last error
+	for i := range 2 {
+		p := make([]byte, layout.LogHeadSize)
+		_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Head(i), Want: layout.Residue}, int64(c.g.LogHead(i))*int64(c.g.BlockSize))
+		if err == nil {
+			if _, err = layout.DecodeLogHead(p, i, c.g.LogHead(i), c.seeds); err == nil {
+				return
+			}
+		}
+		last = err
+	}
+	c.find(BadStructure, "log header", c.g.LogHead(0), 0, "neither copy is good: %v", last)
+}
+
+// block reads a self-checked block into p.
+func (c *checker) block(p []byte, no uint64) error {
+	_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Block(no), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize))
+	if errors.Is(err, disk.ErrChecksum) {
+		return errors.New("checksum does not match")
+	}
+	return err
+}
+
+func (c *checker) readTotals() {
+	no := c.g.TotalsBlock()
+	if err := c.block(c.buf, no); err != nil {
+		c.broken("volume totals", no, 0, err)
+		return
+	}
+	t, err := layout.DecodeTotals(c.buf, &c.g)
+	if err != nil {
+		c.broken("volume totals", no, 0, err)
+		return
+	}
+	c.totals = t
+}
+
+func (c *checker) readGroups() {
+	groups := c.totals.Groups
+	c.bitmaps = make([][]byte, groups)
+	for i := range groups {
+		no := c.g.BitmapBlock(i)
+		p := make([]byte, c.g.BlockSize)
+		err := c.block(p, no)
+		if err == nil {
+			err = layout.CheckBitmap(p, &c.g, i)
+		}
+		if err != nil {
+			c.broken(fmt.Sprintf("bitmap of group %d", i), no, 0, err)
+			continue
+		}
+		c.bitmaps[i] = p
+	}
+	last := groups - 1
+	c.owner = make([]uint64, c.g.GroupStart(last)+c.g.GroupLen(last)-c.g.FirstGroup)
+	for i := range groups {
+		for k := range c.g.SumBlocks(i) {
+			no := c.g.SumBlock(i, k)
+			err := c.block(c.buf, no)
+			if err == nil {
+				err = layout.CheckHeader(c.buf, no, layout.KindSums, i, k)
+			}
+			if err != nil {
+				c.broken(fmt.Sprintf("checksum table of group %d", i), no, 0, err)
+			}
+		}
+	}
+}
+
+// readInodes is pass 1: every initialised slot.
+func (c *checker) readInodes() {
+	c.inodes = make([]inodeInfo, c.totals.Groups*uint64(c.g.InodesPerGroup))
+	per := c.g.InodesPerBlock()
+	for group := range c.totals.Groups {
+		b := c.bitmaps[group]
+		base := group * uint64(c.g.InodesPerGroup)
+		if b == nil {
+			continue
+		}
+		init := layout.Stats(b).InodesInit
+		var free, dirs uint32
+		for i := uint32(0); i < init; i += uint32(per) {
+			no := c.g.InodeTable(group) + uint64(int(i)/per)
+			err := disk.ReadFull(c.dev, c.buf, int64(no)*int64(c.g.BlockSize))
+			for k := range per {
+				ino := base + uint64(i) + uint64(k) + 1
+				p := c.buf[k*layout.InodeSize : (k+1)*layout.InodeSize]
+				if err != nil { // one bad sector does not take its neighbours along
+					_, err2 := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(k*layout.InodeSize))
+					if err2 != nil {
+						c.broken(fmt.Sprintf("inode %d", ino), no, ino, err2)
+						continue
+					}
+				}
+				var in layout.Inode
+				if err := layout.DecodeInode(p, &in, ino, no, k*layout.InodeSize, c.seeds); err != nil {
+					c.broken(fmt.Sprintf("inode %d", ino), no, ino, err)
+					continue
+				}
+				x := &c.inodes[ino-1]
+				if in.Mode == 0 {
+					x.state = slotFree
+					free++
+					continue
+				}
+				*x = inodeInfo{mode: in.Mode, flags: in.Flags, links: in.Links, parent: in.Parent, next: in.NextOrphan, state: slotUsed}
+				if in.Generation == 0 {
+					c.find(BadStructure, fmt.Sprintf("inode %d", ino), no, ino, "allocated, with generation 0")
+				}
+				switch in.Type() {
+				case layout.ModeFile:
+					c.r.Files++
+				case layout.ModeDir:
+					c.r.Dirs++
+					dirs++
+				default:
+					c.r.Others++
+				}
+			}
+		}
+		if c.blur {
+			continue
+		}
+		s := layout.Stats(b)
+		if s.InodesFree != free {
+			c.find(WrongCount, fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group), 0, "%d free inodes counted, %d found", s.InodesFree, free)
+		}
+		if s.Directories != dirs {
+			c.find(WrongCount, fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group), 0, "%d directories counted, %d found", s.Directories, dirs)
+		}
+	}
+}
+
+// inode reads an inode again for pass 2.
+func (c *checker) inode(ino uint64) (*layout.Inode, error) {
+	no, off := c.g.InodePlace(ino)
+	var p [layout.InodeSize]byte
+	if _, err := c.dev.ReadChecked(p[:], disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
+		return nil, err
+	}
+	in := &layout.Inode{}
+	return in, layout.DecodeInode(p[:], in, ino, no, off, c.seeds)
+}
+
+// claim makes ino the owner of a block; false if it is not a block to own or has an owner.
+func (c *checker) claim(block, ino uint64, what string) bool {
+	group, ok := c.g.GroupOf(block)
+	if !ok || !c.g.Allocatable(block) || group >= c.totals.Groups {
+		c.find(SharedBlock, what, block, ino, "inode %d claims a block that no file may own", ino)
+		return false
+	}
+	i := block - c.g.FirstGroup
+	if other := c.owner[i]; other != 0 {
+		c.find(SharedBlock, what, block, ino, "inode %d claims a block that inode %d owns", ino, other)
+		return false
+	}
+	c.owner[i] = ino
+	c.r.Used++
+	if b := c.bitmaps[group]; b != nil && !layout.Bit(layout.BlockBody(b), block-c.g.GroupStart(group)) {
+		c.find(MarkedFree, fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group), ino, "block %d of inode %d is marked free", block, ino)
+	}
+	return true
+}
+
+// tree checks names against inodes: link counts, parents, reachability.
+func (c *checker) tree() {
+	root := c.super.Root
+	if root > uint64(len(c.inodes)) || c.inodes[root-1].state != slotUsed || c.inodes[root-1].mode&layout.ModeType != layout.ModeDir {
+		if !c.blur {
+			c.find(Dangling, "superblock", 0, root, "the root inode is not a directory")
+		}
+		return
+	}
+	if r := &c.inodes[root-1]; r.above != 0 {
+		c.find(SecondParent, fmt.Sprintf("inode %d", root), 0, root, "directory inode %d has an entry for the root", r.above)
+	} else if r.parent != root {
+		c.find(WrongParent, fmt.Sprintf("inode %d", root), 0, root, "the parent of the root is inode %d", r.parent)
+	}
+	c.inodes[root-1].state = slotReachable
+	// A directory is reached if its chain of naming directories ends in the root.
+	for i := range c.inodes {
+		if c.inodes[i].state != slotUsed || c.inodes[i].mode&layout.ModeType != layout.ModeDir {
+			continue
+		}
+		ino := uint64(i) + 1
+		at, steps := ino, 0
+		for c.inodes[at-1].state == slotUsed && c.inodes[at-1].above != 0 && steps <= len(c.inodes) {
+			at = c.inodes[at-1].above
+			steps++
+		}
+		if c.inodes[at-1].state != slotReachable {
+			continue
+		}
+		for at = ino; c.inodes[at-1].state == slotUsed; at = c.inodes[at-1].above {
+			c.inodes[at-1].state = slotReachable
+		}
+	}
+	for i := range c.inodes {
+		x := &c.inodes[i]
+		ino := uint64(i) + 1
+		if x.state < slotUsed {
+			continue
+		}
+		what := fmt.Sprintf("inode %d", ino)
+		no, _ := c.g.InodePlace(ino)
+		want := x.seen
+		if x.mode&layout.ModeType == layout.ModeDir {
+			want = 2 + x.subdirs
+			orphan := x.flags&layout.FlagOrphan != 0 && x.seen == 0
+			switch {
+			case orphan:
+				want = 0
+			case x.state == slotUsed && x.seen > 0:
+				c.find(Cycle, what, no, ino, "no path from the root reaches this directory")
+			case x.state == slotUsed:
+				if !c.blur {
+					c.find(Lost, what, no, ino, "a directory without a name")
+				}
+				continue
+			case x.above != 0 && x.parent != x.above:
+				c.find(WrongParent, what, no, ino, "\"..\" is inode %d, the name is in inode %d", x.parent, x.above)
+			}
+		} else if x.seen == 0 && x.flags&layout.FlagOrphan == 0 {
+			if !c.blur {
+				c.find(Lost, what, no, ino, "no name, and not on the orphan list")
+			}
+			continue
+		}
+		switch {
+		case c.blur && x.links > want: // the names may be where nothing could be read
+		case x.links > want:
+			c.find(LinksHigh, what, no, ino, "link count %d, names %d", x.links, want)
+		case x.links < want:
+			c.find(LinksLow, what, no, ino, "link count %d, names %d", x.links, want)
+		}
+	}
+}
+
+// orphans walks the orphan list and compares it with the marks of the inodes.
+func (c *checker) orphans() {
+	on := map[uint64]bool{}
+	no := c.g.TotalsBlock()
+	for ino := c.totals.Orphan; ino != 0; {
+		if ino > uint64(len(c.inodes)) || c.inodes[ino-1].state < slotUsed {
+			c.find(OrphanList, "orphan list", no, ino, "inode %d is not allocated", ino)
+			break
+		}
+		if on[ino] {
+			c.find(OrphanList, "orphan list", no, ino, "inode %d is on it twice", ino)
+			break
+		}
+		on[ino] = true
+		if c.inodes[ino-1].flags&layout.FlagOrphan == 0 {
+			c.find(OrphanList, "orphan list", no, ino, "inode %d is on it and not marked", ino)
+		}
+		ino = c.inodes[ino-1].next
+	}
+	if c.blur {
+		return
+	}
+	for i := range c.inodes {
+		if x := &c.inodes[i]; x.state >= slotUsed && x.flags&layout.FlagOrphan != 0 && !on[uint64(i)+1] {
+			c.find(OrphanList, fmt.Sprintf("inode %d", i+1), 0, uint64(i)+1, "marked as an orphan and not on the list")
+		}
+	}
+}
+
+// counts compares the volume's totals with what was found.
+func (c *checker) counts() {
+	var freeBlocks, freeInodes uint64
+	for i := range c.g.Groups {
+		if i < c.totals.Groups {
+			b := c.bitmaps[i]
+			if b == nil {
+				return
+			}
+			s := layout.Stats(b)
+			freeBlocks += uint64(s.FreeBlocks)
+			freeInodes += uint64(s.InodesFree) + uint64(c.g.InodesPerGroup-s.InodesInit)
+			continue
+		}
+		rest := c.g.Groups - i
+		last := c.g.Groups - 1
+		freeBlocks += (rest-1)*(c.g.GroupBlocks-c.g.GroupTables(i)) + c.g.GroupLen(last) - c.g.GroupTables(last)
+		freeInodes += rest * uint64(c.g.InodesPerGroup)
+		break
+	}
+	t, no := c.totals, c.g.TotalsBlock()
+	if t.FreeBlocks != freeBlocks {
+		c.find(WrongCount, "volume totals", no, 0, "%d free blocks counted, %d in the bitmaps", t.FreeBlocks, freeBlocks)
+	}
+	if t.FreeInodes != freeInodes {
+		c.find(WrongCount, "volume totals", no, 0, "%d free inodes counted, %d in the groups", t.FreeInodes, freeInodes)
+	}
+	if t.Dirs != c.r.Dirs && !c.blur {
+		c.find(WrongCount, "volume totals", no, 0, "%d directories counted, %d found", t.Dirs, c.r.Dirs)
+	}
+}
+
+// space compares the bitmaps with what is reached.
+func (c *checker) space() {
+	for i, b := range c.bitmaps {
+		if b == nil {
+			continue
+		}
+		group := uint64(i)
+		body := layout.BlockBody(b)
+		what, no := fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group)
+		start, n, tables := c.g.GroupStart(group), c.g.GroupLen(group), c.g.GroupTables(group)
+		var free uint32
+		for k := range n {
+			used := layout.Bit(body, k)
+			if !used {
+				free++
+			}
+			switch {
+			case k < tables:
+				if !used {
+					c.find(MarkedFree, what, no, 0, "block %d of the group's own tables is marked free", start+k)
+				}
+			case used && c.owner[start+k-c.g.FirstGroup] == 0 && !c.blur:
+				c.find(Leak, what, no, 0, "block %d is marked used and nothing reaches it", start+k)
+			}
+		}
+		for k := n; k < c.g.GroupBlocks; k++ {
+			if !layout.Bit(body, k) {
+				c.find(BadStructure, what, no, 0, "bit %d behind the end of the group is clear", k)
+				break
+			}
+		}
+		if s := layout.Stats(b); s.FreeBlocks != free {
+			c.find(WrongCount, what, no, 0, "%d free blocks counted, %d bits clear", s.FreeBlocks, free)
+		}
+	}
+	for i := range c.totals.Groups {
+		c.r.Used += c.g.GroupTables(i)
+	}
+}
