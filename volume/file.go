@@ -399,6 +399,7 @@ func (v *Volume) place() error {
 
 func (o *op) placePages() error {
 	v := o.v
+	v.delay = delay{} // what was reserved for index blocks is for what follows
 	for _, ino := range slices.Sorted(maps.Keys(v.files)) {
 		f := v.files[ino]
 		var wait []uint64
@@ -429,7 +430,6 @@ func (o *op) placePages() error {
 			return err
 		}
 	}
-	v.delay = delay{}
 	return nil
 }
 
@@ -452,10 +452,6 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := extents.Insert(o, &v.g, uint64(ino), in, layout.Extent{Logical: logical, Block: first, Len: uint32(got)}); err != nil {
-			return err
-		}
-		in.Blocks += uint64(got)
 		for i := range uint64(got) {
 			p := v.files[ino][logical+i]
 			o.setPage(ino, logical+i, &page{data: p.data, block: first + i})
@@ -463,6 +459,11 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 				return err
 			}
 		}
+		// The pages have their blocks: what is reserved and left is for the index.
+		if err := extents.Insert(o, &v.g, uint64(ino), in, layout.Extent{Logical: logical, Block: first, Len: uint32(got)}); err != nil {
+			return err
+		}
+		in.Blocks += uint64(got)
 		logical, n, near = logical+uint64(got), n-got, first+uint64(got)
 	}
 	return nil
@@ -484,12 +485,6 @@ func (o *op) needWrite(ino Ino, n int) int {
 	}
 	pages := n/v.g.BlockSize + 2
 	return 1 + v.placeNeed(pages) + v.delayOf(ino, &in, pages).index
-}
-
-// needWriteMost is needWrite of the largest write to an ordinary file.
-func (v *Volume) needWriteMost() int {
-	pages := maxWrite/v.g.BlockSize + 2
-	return 1 + v.placeNeed(pages) + v.delayOf(0, &layout.Inode{Depth: 1}, pages).index
 }
 
 // Read fills p from offset off of a file, 0 bytes at or behind its end.

@@ -25,8 +25,10 @@ type FormatOptions struct {
 	UID, GID       uint32
 }
 
-// Bounds of the default log run, in bytes.
-const maxRunBytes = 16 << 20
+const (
+	maxRunBytes   = 16 << 20 // bound of the default log run
+	minFreeBlocks = 32       // what a volume has for files, at least, beside what is kept back
+)
 
 // superblock is what Format will write, with every default filled in.
 func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
@@ -83,6 +85,9 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 	if err != nil {
 		return nil, tooSmall(size)
 	}
+	if g, _ := layout.NewGeometry(s); freeBlocks(&g) < s.Reserved+minFreeBlocks {
+		return nil, tooSmall(size)
+	}
 	if s.RunBlocks < least {
 		return nil, fmt.Errorf("a log run of %d blocks: the largest operation needs %d: %w", s.RunBlocks, least, ErrInvalid)
 	}
@@ -97,7 +102,7 @@ func minRun(s *layout.Superblock) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	v := &Volume{g: g, super: *s, tx: newTx(), files: pages{1: nil, 2: nil}, unalloc: maxUnallocated}
+	v := &Volume{g: g, super: *s, tx: newTx(), files: pages{}, unalloc: maxUnallocated}
 	v.totals.Groups = g.Groups
 	payload := 4 * v.logNeed(v.largestNeed())
 	sectors := (payload + layout.LogPayload(g.SectorSize) - 1) / layout.LogPayload(g.SectorSize)
@@ -105,9 +110,10 @@ func minRun(s *layout.Superblock) (uint64, error) {
 	return uint64(sectors/per + 4), nil
 }
 
-// largestNeed is the largest bound that any operation passes to update.
+// largestNeed is the largest bound that an operation of the name space passes to update. A
+// write whose bound is larger gets its blocks at once, and then what it costs is known.
 func (v *Volume) largestNeed() int {
-	return max(v.needWriteMost(), v.needFree(), v.needCreate(), v.needLink(), v.needRemove(), v.needRename(), v.needSetattr())
+	return max(v.needFree(), v.needCreate(), v.needLink(), v.needRemove(), v.needRename(), v.needSetattr())
 }
 
 // MinSize is the smallest size in bytes that Format accepts with these options.
@@ -122,6 +128,12 @@ func MinSize(o FormatOptions) int64 {
 		}
 	}
 	return hi
+}
+
+// freeBlocks is how many blocks of an empty volume files may use.
+func freeBlocks(g *layout.Geometry) uint64 {
+	last := g.Groups - 1 // all but the last group are alike
+	return last*(g.GroupLen(0)-g.GroupTables(0)) + g.GroupLen(last) - g.GroupTables(last)
 }
 
 // Format makes an empty volume on a device. It is not valid before its last write, the superblock.
@@ -194,18 +206,9 @@ func Format(dev disk.Device, o FormatOptions) error {
 	if err := write(g.InodeTable(0), table); err != nil {
 		return err
 	}
-	var free uint64
-	for i := range g.Groups {
-		free += g.GroupLen(i) - g.GroupTables(i)
-		if i == 1 && g.Groups > 3 { // all between the first and the last are alike
-			free += (g.Groups - 3) * (g.GroupLen(i) - g.GroupTables(i))
-			free += g.GroupLen(g.Groups-1) - g.GroupTables(g.Groups-1)
-			break
-		}
-	}
 	totals := block()
 	layout.InitBlock(totals, layout.KindTotals, 0, 0)
-	layout.EncodeTotals(totals, &layout.Totals{FreeBlocks: free, FreeInodes: g.Inodes() - 1, Dirs: 1, Groups: 1})
+	layout.EncodeTotals(totals, &layout.Totals{FreeBlocks: freeBlocks(&g), FreeInodes: g.Inodes() - 1, Dirs: 1, Groups: 1})
 	layout.SealBlock(totals, g.TotalsBlock(), 0, seeds)
 	if err := write(g.TotalsBlock(), totals); err != nil {
 		return err

@@ -174,9 +174,20 @@ func (v *Volume) trim(ino Ino) error {
 }
 
 // needFree bounds the blocks that one step of freeing touches: a bitmap per extent, the path
-// of the extent index and its last nodes, the inode, its predecessor, the totals.
+// of the extent index with a neighbour in each level, the inode, its predecessor, the totals.
 func (v *Volume) needFree() int {
-	return int(min(freeStep, v.g.Groups)) + 2*layout.MaxDepth + 6
+	return int(min(freeStep, v.g.Groups)) + 2*v.maxDepth() + 4
+}
+
+// maxDepth is how many levels the extent index of a file of this volume may have: its nodes
+// are a quarter full or better but for those next to a level's end.
+func (v *Volume) maxDepth() int {
+	fan := uint64(layout.NodeEntries(v.g.BlockSize) / 4)
+	depth := 1
+	for n := 6 * fan; n < v.g.Blocks && depth < layout.MaxDepth; n *= fan {
+		depth++
+	}
+	return depth
 }
 
 // loadOrphans reads the list at Open.

@@ -5,9 +5,9 @@
 // what is below it, and the index in the child's header.
 //
 // It promises that an extent found is one that was inserted, that extents never overlap, that
-// neighbours which continue each other in one group are one extent, that an index block is
-// freed when it becomes empty or fits into its sibling, and that a tree that has shrunk to
-// what fits inline has no index block. Content read from a store is distrusted: what cannot
+// neighbours which continue each other in one group are one extent, that an index block which
+// becomes empty is freed, one that is nearly so joined with its sibling, and one that is left
+// alone and fits inline taken up into the inode. Content read from a store is distrusted: what cannot
 // be is an error that matches layout.ErrCorrupt, never a panic or an endless walk.
 //
 // After an error of Insert or Remove the store and the inode may be changed in part; the

@@ -207,8 +207,11 @@ func TestDeep(t *testing.T) {
 		t.Fatalf("%d index blocks for a file written in order, want at most %d", len(m.blocks), most)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, l := range r.Perm(span) {
+	for i, l := range r.Perm(span) {
 		remove(t, m, in, model, uint64(l), 1)
+		if i == span-2 && (in.Depth != 0 || len(m.blocks) != 0) {
+			t.Fatalf("one extent is left, depth %d and %d index blocks", in.Depth, len(m.blocks))
+		}
 		if least := len(model) / layout.NodeEntries(1024); len(m.blocks) > 12*(least+1) {
 			t.Fatalf("%d index blocks for %d extents", len(m.blocks), len(model))
 		}

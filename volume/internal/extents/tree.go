@@ -256,7 +256,7 @@ func (t *tree) save(path []*node, shrink bool) error {
 		}
 	}
 	r := path[0]
-	if !r.dirty {
+	if !r.dirty && !(shrink && r.height > 0 && len(r.ents) == 1) {
 		return nil
 	}
 	if len(r.ents) > 0 && t.capacity(r) == 0 {
