@@ -1,0 +1,264 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"holdfast/disk"
+)
+
+// Errors of an exploration and of an ID.
+var (
+	// ErrNotDeterministic says that the check did something else on the same state; what was
+	// explored is void.
+	ErrNotDeterministic = errors.New("not deterministic")
+	// ErrLimit says that a read has more outcomes than the explorer is willing to tell apart.
+	ErrLimit = errors.New("too many possibilities")
+	// ErrTrace says that a trace breaks the rules of package disk.
+	ErrTrace = disk.ErrTrace
+	// ErrOptions says that an option is out of its bounds.
+	ErrOptions = errors.New("invalid option")
+	// ErrID says that a text is no ID of a state.
+	ErrID = errors.New("not an ID of a crash state")
+	// ErrOtherTrace says that an ID belongs to another trace.
+	ErrOtherTrace = errors.New("the ID belongs to another trace")
+)
+
+// Model says what a crash does to the writes in flight.
+type Model uint8
+
+// The models.
+const (
+	// Sectors: each sector written in the epoch holds, independently, any of its versions.
+	Sectors Model = iota
+	// Atomic: each write of the epoch is present or absent as a whole; later ones are on top.
+	Atomic
+)
+
+func (m Model) String() string {
+	switch m {
+	case Sectors:
+		return "sectors"
+	case Atomic:
+		return "atomic writes"
+	}
+	return fmt.Sprintf("model %d", uint8(m))
+}
+
+// DefaultKeep is how many violations a crash point keeps if [Options] does not say.
+const DefaultKeep = 10
+
+// Options of [Explore] and [Count]. The zero value explores every point with the Sectors model
+// without bad sectors, on one worker, without bound.
+type Options struct {
+	Model Model
+	Bad   bool // a sector in flight may also be bad; not with Atomic
+
+	Points    func(*Point) bool // explore these points only; nil: all
+	MaxLeaves int               // per point, nested leaves included; 0: no bound
+	Keep      int               // violations kept per point, all are counted; 0: DefaultKeep
+	StopFirst bool              // stop after the first point (by number) with a violation
+	Workers   int               // points explored at the same time, at most 1024; 0: one
+	Nested    int               // depth of crashes inside the check's own writes, 0 to 8
+
+	// Label says in a few words what a write holds ("journal commit"); nil: no labels. It is
+	// called once for each write in flight and must not keep data.
+	Label func(off int64, data []byte) string
+	// Progress is called with each point that is done, one call at a time; nil: nobody.
+	Progress func(*PointReport)
+	// Done stops the exploration when it is closed; what was not covered is reported.
+	Done <-chan struct{}
+}
+
+// validate refuses what is out of bounds with ErrOptions.
+func (o *Options) validate() error {
+	switch {
+	case o.Model > Atomic:
+		return fmt.Errorf("%w: %v", ErrOptions, o.Model)
+	case o.Model == Atomic && o.Bad:
+		return fmt.Errorf("%w: atomic writes leave no bad sectors", ErrOptions)
+	case o.MaxLeaves < 0:
+		return fmt.Errorf("%w: %d leaves", ErrOptions, o.MaxLeaves)
+	case o.Keep < 0:
+		return fmt.Errorf("%w: %d violations to keep", ErrOptions, o.Keep)
+	case o.Workers < 0 || o.Workers > 1024:
+		return fmt.Errorf("%w: %d workers, 0 to 1024", ErrOptions, o.Workers)
+	case o.Nested < 0 || o.Nested > 8:
+		return fmt.Errorf("%w: %d nested crashes, 0 to 8", ErrOptions, o.Nested)
+	}
+	return nil
+}
+
+// Write is a write in flight at a crash point.
+type Write struct {
+	Event int    // index in the events of the trace
+	Off   int64  // bytes
+	Len   int    // bytes
+	Label string // what Options.Label says, "" without
+}
+
+func (w Write) String() string {
+	s := fmt.Sprintf("write of %d bytes at %d", w.Len, w.Off)
+	if w.Label != "" {
+		s += " (" + w.Label + ")"
+	}
+	return s
+}
+
+// Point is a crash point: just before a flush, or the end of the trace. It is shared by all
+// runs at that point: nobody may change it.
+type Point struct {
+	Index int  // from 0
+	Event int  // the event before which power fails: a flush, or the number of events
+	End   bool // it is the end of the trace
+	Epoch int  // flushes that returned before it
+
+	// Marks are those before the point, in order. Started, Finished and Synced are what
+	// follows that word and a blank in the last mark that begins so, "" if there is none.
+	Marks                     []string
+	Started, Finished, Synced string
+
+	InFlight []Write // the writes since the last flush, in order
+	Sectors  int     // the distinct sectors that they touch
+}
+
+// Operation is the operation in flight as the marks tell it: started, and not finished. "" if
+// there is none.
+func (p *Point) Operation() string {
+	if p.Started != p.Finished {
+		return p.Started
+	}
+	return ""
+}
+
+// State is what a check judges: one run of it stands for all the legal states in which the
+// device gives it the same answers.
+type State struct {
+	*Point
+	// Dev is the image as the crash left it. It may be written; the next run does not see it.
+	Dev disk.Device
+	// Depth is how many crashes inside the check's own writes came before this run; 0 is the
+	// crash of the workload itself.
+	Depth int
+
+	label string
+}
+
+// Note labels the run, for the histogram of the report; the last label counts.
+func (s *State) Note(label string) { s.label = label }
+
+// Check opens the image, judges it, and returns nil if it is what it may be after a crash at
+// that point. It must be deterministic: the same answers from the device give the same calls.
+// It must not keep the device. A panic in it is a violation too.
+type Check func(*State) error
+
+// Report is what an exploration found.
+type Report struct {
+	Hash    uint64 // of the trace
+	Options Options
+	Points  []*PointReport // those explored, in order
+	Skipped int            // points that Options.Points left out, or that were after a stop
+
+	Leaves     int
+	States     *big.Int // legal states of the points explored
+	Covered    *big.Int // states that the leaves stand for
+	Violations int      // leaves with a violation
+	Labels     []LabelCount
+	Nested     NestedReport
+}
+
+// Complete reports whether every legal state of the points explored was covered (and, with
+// Options.Nested, of the crashes inside).
+func (r *Report) Complete() bool {
+	for _, p := range r.Points {
+		if !p.Complete() {
+			return false
+		}
+	}
+	return true
+}
+
+// PointReport is what was found at one crash point.
+type PointReport struct {
+	Point *Point
+
+	States  *big.Int // legal, counted from the trace
+	Covered *big.Int // the sum over the leaves; the certificate is that it equals States
+	Leaves  int
+	Limit   string // why something is not covered, "" if nothing stopped the exploration
+
+	Labels    []LabelCount // in order of first appearance
+	Violating int          // leaves with a violation, nested ones included
+	Kept      []*Violation // the first of them
+	Nested    NestedReport
+}
+
+// Complete reports whether the certificate holds: every legal state belongs to exactly one leaf.
+func (p *PointReport) Complete() bool {
+	return p.Limit == "" && p.Covered.Cmp(p.States) == 0 && p.Nested.Incomplete == 0
+}
+
+// LabelCount is how many runs ended with a label, and the states for which they stand.
+type LabelCount struct {
+	Label  string
+	Leaves int
+	States *big.Int
+}
+
+// NestedReport is about crashes inside the check's own writes.
+type NestedReport struct {
+	Points     int // crash points inside leaves
+	Distinct   int // of these, explored; the others were seen before at the same outer point
+	Leaves     int
+	Incomplete int // points whose certificate does not hold
+	Deepest    int // the greatest depth explored
+}
+
+func (n *NestedReport) add(o *NestedReport) {
+	n.Points += o.Points
+	n.Distinct += o.Distinct
+	n.Leaves += o.Leaves
+	n.Incomplete += o.Incomplete
+	n.Deepest = max(n.Deepest, o.Deepest)
+}
+
+// Violation is a leaf whose check returned an error.
+type Violation struct {
+	ID     string   // for Rebuild and Replay
+	Err    error    // of the check
+	Label  string   // its last Note
+	States *big.Int // states in this leaf
+	Depth  int      // crashes inside the check before it
+
+	// Missing and Bad describe the state that the ID names, one of the leaf's: the writes of
+	// the workload that are not there in full, and the bad sectors.
+	Missing []MissingWrite
+	Bad     []disk.Extent
+}
+
+// MissingWrite is a write in flight of which something is not there.
+type MissingWrite struct {
+	Write
+	Sectors int // of the write
+	Lost    int // hold something older than it
+	Bad     int // are bad
+}
+
+func (m MissingWrite) String() string {
+	switch {
+	case m.Lost == m.Sectors:
+		return m.Write.String() + ": absent"
+	case m.Bad == m.Sectors:
+		return m.Write.String() + ": bad"
+	}
+	var parts []string
+	if m.Lost > 0 {
+		parts = append(parts, fmt.Sprintf("%d absent", m.Lost))
+	}
+	if m.Bad > 0 {
+		parts = append(parts, fmt.Sprintf("%d bad", m.Bad))
+	}
+	return fmt.Sprintf("%v: %s of %d sectors", m.Write, strings.Join(parts, ", "), m.Sectors)
+}

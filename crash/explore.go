@@ -1,0 +1,355 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"holdfast/disk"
+)
+
+// Explore runs check on every legal crash state of a trace, at each crash point, as far as the
+// check can tell them apart.
+//
+// The error matches [ErrTrace], [ErrOptions] or [ErrNotDeterministic]; violations, spent
+// budgets and reads with too many possibilities are in the report.
+func Explore(t *disk.Trace, opt Options, check Check) (*Report, error) {
+	if err := opt.validate(); err != nil {
+		return nil, err
+	}
+	states, err := Count(t, opt)
+	if err != nil {
+		return nil, err
+	}
+	list := epochs(t, opt.Label)
+	x := &exploration{
+		t: t, opt: &opt, check: check, hash: t.Hash(),
+		list: list, states: states, reports: make([]*PointReport, len(list)),
+	}
+	x.stop.Store(int64(len(list)))
+	var wg sync.WaitGroup
+	for range max(1, min(opt.Workers, len(list))) {
+		wg.Go(func() {
+			if err := x.work(); err != nil {
+				x.mu.Lock()
+				x.err = errors.Join(x.err, err)
+				x.mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if x.err != nil {
+		return nil, x.err
+	}
+	return x.report(), nil
+}
+
+// exploration is what the workers share.
+type exploration struct {
+	t       *disk.Trace
+	opt     *Options
+	check   Check
+	hash    uint64
+	list    []epoch
+	states  []*big.Int
+	reports []*PointReport // by point, nil if it was not explored
+
+	next atomic.Int64 // the next point to take
+	stop atomic.Int64 // points beyond it are not wanted
+
+	mu  sync.Mutex
+	err error
+}
+
+// work explores points until none is left.
+func (x *exploration) work() error {
+	image := slices.Clone(x.t.Base)
+	w := &worker{x: x}
+	for at := 0; ; {
+		i := int(x.next.Add(1) - 1)
+		if i >= len(x.list) {
+			return nil
+		}
+		for ; at < i; at++ {
+			x.list[at].roll(image)
+		}
+		e := &x.list[i]
+		if int64(i) > x.stop.Load() || x.opt.Points != nil && !x.opt.Points(e.point) {
+			continue
+		}
+		r, err := w.point(e, image, x.states[i])
+		if err != nil {
+			x.lower(-1)
+			return err
+		}
+		x.reports[i] = r
+		if x.opt.StopFirst && r.Violating > 0 {
+			x.lower(int64(i))
+		}
+		if x.opt.Progress != nil {
+			x.mu.Lock()
+			x.opt.Progress(r)
+			x.mu.Unlock()
+		}
+	}
+}
+
+// lower says that points beyond i are not wanted.
+func (x *exploration) lower(i int64) {
+	for {
+		if now := x.stop.Load(); now <= i || x.stop.CompareAndSwap(now, i) {
+			return
+		}
+	}
+}
+
+// report sums up.
+func (x *exploration) report() *Report {
+	r := &Report{Hash: x.hash, Options: *x.opt, States: new(big.Int), Covered: new(big.Int)}
+	var labels histogram
+	for i, p := range x.reports {
+		if p == nil || int64(i) > x.stop.Load() {
+			r.Skipped++
+			continue
+		}
+		r.Points = append(r.Points, p)
+		r.Leaves += p.Leaves
+		r.States.Add(r.States, p.States)
+		r.Covered.Add(r.Covered, p.Covered)
+		r.Violations += p.Violating
+		r.Nested.add(&p.Nested)
+		for _, l := range p.Labels {
+			labels.add(l.Label, l.Leaves, l.States)
+		}
+	}
+	r.Labels = labels.list
+	return r
+}
+
+// histogram counts labels in the order in which they appear.
+type histogram struct {
+	list  []LabelCount
+	index map[string]int
+}
+
+func (h *histogram) add(label string, leaves int, states *big.Int) {
+	i, ok := h.index[label]
+	if !ok {
+		if h.index == nil {
+			h.index = map[string]int{}
+		}
+		i = len(h.list)
+		h.index[label] = i
+		h.list = append(h.list, LabelCount{Label: label, States: new(big.Int)})
+	}
+	h.list[i].Leaves += leaves
+	h.list[i].States.Add(h.list[i].States, states)
+}
+
+// worker explores one point at a time.
+type worker struct {
+	x       *exploration
+	devices []*lazy // by depth
+
+	e      *epoch
+	r      *PointReport
+	labels histogram
+	runs   int              // at this point, of all depths
+	seen   map[[32]byte]int // nested states: the least depth at which they were explored
+}
+
+// point explores one crash point.
+func (w *worker) point(e *epoch, image []byte, states *big.Int) (*PointReport, error) {
+	w.e, w.labels, w.runs = e, histogram{}, 0
+	w.r = &PointReport{Point: e.point, States: states, Covered: new(big.Int)}
+	w.seen = map[[32]byte]int{}
+	sp, err := e.space(image, w.x.t.SectorSize, w.x.opt)
+	switch {
+	case errors.Is(err, ErrLimit):
+		w.r.Limit = err.Error()
+	case err != nil:
+		return nil, err
+	default:
+		if _, err := w.explore(0, sp, w.r.Covered, nil); err != nil {
+			return nil, fmt.Errorf("crash point %d: %w", e.point.Index, err)
+		}
+		w.devices[0].unload() // the image moves on
+	}
+	w.r.Labels = w.labels.list
+	return w.r, nil
+}
+
+// limit notes why something is not covered; the first reason stays.
+func (w *worker) limit(why string) {
+	if w.r.Limit == "" {
+		w.r.Limit = why
+	}
+}
+
+// spent reports whether no further run may be started.
+func (w *worker) spent() bool {
+	opt := w.x.opt
+	if opt.MaxLeaves > 0 && w.runs >= opt.MaxLeaves {
+		w.limit(fmt.Sprintf("budget of %d leaves spent", opt.MaxLeaves))
+		return true
+	}
+	if opt.StopFirst && w.r.Violating > 0 {
+		w.limit("stopped at the first violation")
+		return true
+	}
+	if int64(w.e.point.Index) > w.x.stop.Load() {
+		w.limit("an earlier point stopped the exploration")
+		return true
+	}
+	if opt.Done != nil {
+		select {
+		case <-opt.Done:
+			w.limit("interrupted")
+			return true
+		default:
+		}
+	}
+	return false
+}
+
+// explore runs the check on all states of sp, adds those of each leaf to covered, and goes into
+// the crashes inside it. more is false when the budget is spent.
+func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (more bool, err error) {
+	if depth == len(w.devices) {
+		w.devices = append(w.devices, &lazy{})
+	}
+	d := w.devices[depth]
+	d.keep = depth < w.x.opt.Nested
+	d.load(sp)
+	for {
+		if w.spent() {
+			return false, nil
+		}
+		d.reset()
+		s := &State{Point: w.e.point, Dev: d, Depth: depth}
+		verdict := run(w.x.check, s)
+		if errors.Is(d.abort, ErrNotDeterministic) {
+			return false, d.abort
+		}
+		if d.abort == nil && d.at < d.prefix {
+			return false, fmt.Errorf("%w: the run ends after step %d, %d steps were there before", ErrNotDeterministic, d.at, d.prefix)
+		}
+		if d.abort != nil {
+			w.limit(d.abort.Error())
+		} else {
+			w.runs++
+			states := d.states()
+			covered.Add(covered, states)
+			if depth == 0 {
+				w.r.Leaves++
+				w.labels.add(s.label, 1, states)
+			} else {
+				w.r.Nested.Leaves++
+				w.r.Nested.Deepest = max(w.r.Nested.Deepest, depth)
+			}
+			if verdict != nil {
+				w.violation(d, s, verdict, path)
+			}
+			if d.keep && !w.spent() {
+				if err := w.nested(depth, d, path); err != nil {
+					return false, err
+				}
+			}
+		}
+		if !d.next() {
+			return true, nil
+		}
+	}
+}
+
+// run calls the check; a panic is its verdict.
+func run(check Check, s *State) (verdict error) {
+	defer func() {
+		if p := recover(); p != nil {
+			verdict = fmt.Errorf("panic: %v\n%s", p, strings.TrimSpace(string(debug.Stack())))
+		}
+	}()
+	return check(s)
+}
+
+// violation takes a leaf whose check failed into the report.
+func (w *worker) violation(d *lazy, s *State, verdict error, path []int) {
+	w.r.Violating++
+	keep := w.x.opt.Keep
+	if keep == 0 {
+		keep = DefaultKeep
+	}
+	if len(w.r.Kept) >= keep {
+		return
+	}
+	id := stateID{hash: w.x.hash, point: w.e.point.Index, model: w.x.opt.Model, levels: d.levels(path)}
+	missing, bad := id.levels[0].damage(w.e, w.x.t.SectorSize, w.x.opt.Model)
+	w.r.Kept = append(w.r.Kept, &Violation{
+		ID: id.String(), Err: verdict, Label: s.label, States: new(big.Int).Set(d.states()), Depth: s.Depth,
+		Missing: missing, Bad: bad,
+	})
+}
+
+// nested explores the crash points inside the run that the device has just made.
+func (w *worker) nested(depth int, d *lazy, path []int) error {
+	events := d.events
+	if !slices.ContainsFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventWrite }) {
+		return nil
+	}
+	opt := w.x.opt
+	flushed := 0 // events before it are on stable storage
+	for i := 0; i <= len(events); i++ {
+		if i < len(events) && events[i].Kind != disk.EventFlush {
+			continue
+		}
+		sp, err := d.nest(events[:flushed], events[flushed:i], opt)
+		from := flushed
+		flushed = i + 1
+		w.r.Nested.Points++
+		if errors.Is(err, ErrLimit) {
+			w.limit(err.Error())
+			w.r.Nested.Incomplete++
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		digest := sp.digest()
+		if at, ok := w.seen[digest]; ok && at <= depth {
+			continue
+		}
+		w.seen[digest] = depth
+		w.r.Nested.Distinct++
+		want := countStates(events[from:i], w.x.t.SectorSize, opt.Model, opt.Bad)
+		want.Mul(want, d.states())
+		covered := new(big.Int)
+		more, err := w.explore(depth+1, sp, covered, append(slices.Clip(path), nestedIndex(events[:i])))
+		if err != nil {
+			return fmt.Errorf("nested point %d: %w", nestedIndex(events[:i]), err)
+		}
+		if covered.Cmp(want) != 0 {
+			w.r.Nested.Incomplete++
+			w.limit("the certificate of a nested crash point does not hold")
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// nestedIndex is the number of the crash point after these events.
+func nestedIndex(events []disk.Event) int {
+	n := 0
+	for _, e := range events {
+		if e.Kind == disk.EventFlush {
+			n++
+		}
+	}
+	return n
+}

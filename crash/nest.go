@@ -1,0 +1,150 @@
+package crash
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"math/big"
+	"slices"
+
+	"holdfast/disk"
+)
+
+// nest is the space of a crash inside the run that the device has just made: what the run
+// found, with the writes of flushed over it, and on top those of inFlight, of which each is
+// what the model makes of it. What the outer crash left undecided stays so.
+func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error) {
+	outer := d.sp
+	s := &space{
+		base: outer.base, sector: outer.sector,
+		vars: slices.Clip(outer.vars), mask: slices.Clone(d.mask), grp: slices.Clone(d.grp),
+		total: new(big.Int).Set(d.states()), levels: append(slices.Clip(outer.levels), len(outer.vars)),
+	}
+	sector := int64(s.sector)
+	certain := map[int64][]byte{} // by sector: content that no variable has a part in
+	for _, p := range outer.patches {
+		certain[p.sector] = p.data
+	}
+	for _, e := range flushed {
+		for done := int64(0); done < int64(len(e.Data)); done += sector {
+			certain[(e.Off+done)/sector] = e.Data[done : done+sector : done+sector]
+		}
+	}
+	// What lies below the writes in flight: chains of the outer space, unless overwritten.
+	index := map[int64]int{}
+	for _, c := range outer.chains {
+		if certain[c.sector] != nil {
+			continue
+		}
+		if data, ok := c.settled(d.mask); ok && data != nil {
+			certain[c.sector] = data
+			continue
+		}
+		index[c.sector] = len(s.chains)
+		c.layers = slices.Clone(c.layers)
+		s.chains = append(s.chains, c)
+	}
+	below := func(at int64) []byte {
+		if data, ok := certain[at]; ok {
+			return data
+		}
+		return s.base[at*sector:][:sector:sector]
+	}
+	from := len(s.vars)
+	if opt.Model == Atomic {
+		s.stackWrites(inFlight, index, below)
+		s.close(from)
+	} else {
+		top := map[int64]struct{}{}
+		for _, e := range inFlight {
+			for done := int64(0); done < int64(len(e.Data)); done += sector {
+				top[(e.Off+done)/sector] = struct{}{}
+			}
+		}
+		for _, at := range sortedKeys(top) {
+			i, ok := index[at]
+			if !ok {
+				i = len(s.chains)
+				index[at] = i
+				b := below(at)
+				s.chains = append(s.chains, chain{sector: at, bottom: b, sum: raw(b)})
+			}
+			s.chains[i].layers = append([]layer{{
+				v: int32(len(s.vars)), fall: 1, data: [][]byte{nil}, sums: []uint32{0},
+			}}, s.chains[i].layers...)
+			s.vars = append(s.vars, variable{sector: at, versions: []int{0}})
+		}
+		if err := s.addVersions(inFlight, index); err != nil {
+			return nil, err
+		}
+		s.finish(opt.Bad, from)
+	}
+	for _, at := range sortedKeys(certain) {
+		if _, ok := index[at]; !ok && !bytes.Equal(certain[at], s.base[at*sector:][:sector]) {
+			s.patches = append(s.patches, patch{at, certain[at]})
+		}
+	}
+	return s, nil
+}
+
+// digest is the same for two spaces over one base that have the same states.
+func (s *space) digest() [32]byte {
+	h := sha256.New()
+	number := map[int32]int{} // variables by appearance, so that their history does not count
+	var order []int32
+	chains := slices.Clone(s.chains)
+	slices.SortFunc(chains, func(a, b chain) int { return cmp.Compare(a.sector, b.sector) })
+	put(h, len(chains))
+	for _, c := range chains {
+		put(h, int(c.sector), len(c.layers), len(c.bottom))
+		h.Write(c.bottom)
+		for _, l := range c.layers {
+			if _, ok := number[l.v]; !ok {
+				number[l.v] = len(order)
+				order = append(order, l.v)
+			}
+			put(h, number[l.v], int(l.fall), int(l.bad), int(s.mask[l.v]), len(l.data))
+			for _, b := range l.data {
+				put(h, len(b))
+				h.Write(b)
+			}
+		}
+	}
+	groups := map[*group]struct{}{}
+	for i := 0; i < len(order); i++ { // grows by what is tied to those in it
+		g := s.grp[order[i]]
+		if g == nil {
+			continue
+		}
+		if _, ok := groups[g]; ok {
+			continue
+		}
+		groups[g] = struct{}{}
+		for _, v := range g.vars {
+			if _, ok := number[v]; !ok {
+				number[v] = len(order)
+				order = append(order, v)
+			}
+			put(h, number[v])
+		}
+		put(h, len(g.boxes))
+		for _, b := range g.boxes {
+			put(h, int(b))
+		}
+	}
+	for _, p := range s.patches { // ascending
+		put(h, int(p.sector), len(p.data))
+		h.Write(p.data)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func put(h hash.Hash, numbers ...int) {
+	var b [8]byte
+	for _, n := range numbers {
+		binary.LittleEndian.PutUint64(b[:], uint64(n))
+		h.Write(b[:])
+	}
+}

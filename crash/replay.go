@@ -1,0 +1,217 @@
+package crash
+
+import (
+	"fmt"
+	"slices"
+
+	"holdfast/disk"
+)
+
+// badPattern fills the bad sectors of a rebuilt image, again and again.
+const badPattern = "BAD SECTOR\n"
+
+// Image is one concrete crash state.
+type Image struct {
+	ID    string
+	Point *Point
+	Depth int           // crashes inside the check before it
+	Bytes []byte        // the whole image; bad sectors hold a pattern
+	Bad   []disk.Extent // whole sectors
+
+	// Missing is what of the writes of the workload is not there.
+	Missing []MissingWrite
+
+	sector int
+}
+
+// Rebuild makes the image that an ID names; label is as in [Options]. An ID with a crash inside
+// the check needs the check, which is run to see its writes; others do not, and check may be
+// nil. The same ID gives the same bytes in every process.
+//
+// The error matches [ErrID], [ErrOtherTrace] or [ErrTrace], or [ErrNotDeterministic] if the
+// check no longer makes the writes that the ID speaks of.
+func Rebuild(t *disk.Trace, id string, label func(off int64, data []byte) string, check Check) (*Image, error) {
+	p, err := parseID(id)
+	if err != nil {
+		return nil, err
+	}
+	return rebuild(t, p, label, check)
+}
+
+func rebuild(t *disk.Trace, id stateID, label func(off int64, data []byte) string, check Check) (*Image, error) {
+	if err := validate(t); err != nil {
+		return nil, err
+	}
+	if hash := t.Hash(); hash != id.hash {
+		return nil, fmt.Errorf("%w: it is of trace %016x, this is %016x", ErrOtherTrace, id.hash, hash)
+	}
+	list := epochs(t, label)
+	if id.point >= len(list) {
+		return nil, fmt.Errorf("%w: crash point %d, the trace has %d", ErrID, id.point, len(list))
+	}
+	e := &list[id.point]
+	m := &Image{ID: id.String(), Point: e.point, Depth: len(id.levels) - 1, Bytes: slices.Clone(t.Base), sector: t.SectorSize}
+	for i := range id.point {
+		list[i].roll(m.Bytes)
+	}
+	bad := map[int64]struct{}{}
+	if err := id.levels[0].apply(m.Bytes, bad, e.writes, t.SectorSize, id.model); err != nil {
+		return nil, err
+	}
+	m.Missing, _ = id.levels[0].damage(e, t.SectorSize, id.model)
+	for depth, l := range id.levels[1:] {
+		if check == nil {
+			return nil, fmt.Errorf("%w: a crash inside the check needs the check", ErrID)
+		}
+		d := concrete(m.Bytes, bad, t.SectorSize)
+		d.keep = true
+		_ = run(check, &State{Point: e.point, Dev: d, Depth: depth}) // what it says does not matter, what it writes does
+		if err := l.crash(m.Bytes, bad, d.events, t.SectorSize, id.model); err != nil {
+			return nil, err
+		}
+	}
+	for at := range bad {
+		s := m.Bytes[at*int64(t.SectorSize):][:t.SectorSize]
+		for n := 0; n < len(s); {
+			n += copy(s[n:], badPattern)
+		}
+	}
+	m.Bad = extents(bad, t.SectorSize)
+	return m, nil
+}
+
+// crash makes image what is left of it by a crash at the level's point among the events.
+func (l *level) crash(image []byte, bad map[int64]struct{}, events []disk.Event, sector int, model Model) error {
+	for point := 0; ; point++ {
+		n := slices.IndexFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventFlush })
+		last := n < 0
+		if last {
+			n = len(events)
+		}
+		if point == l.point {
+			if err := l.apply(image, bad, events[:n], sector, model); err != nil {
+				return fmt.Errorf("nested crash point %d: %w", point, err)
+			}
+			return nil
+		}
+		if last {
+			return fmt.Errorf("%w: the check has no nested crash point %d", ErrNotDeterministic, l.point)
+		}
+		for _, w := range events[:n] {
+			copy(image[w.Off:], w.Data)
+			for done := 0; done < len(w.Data); done += sector {
+				delete(bad, (w.Off+int64(done))/int64(sector))
+			}
+		}
+		events = events[n+1:]
+	}
+}
+
+// concrete is a device without choices: image, with its bad sectors.
+func concrete(image []byte, bad map[int64]struct{}, sector int) *lazy {
+	sp := &space{base: image, sector: sector}
+	for _, at := range sortedKeys(bad) {
+		sp.patches = append(sp.patches, patch{sector: at})
+	}
+	sp.close(0)
+	d := &lazy{}
+	d.load(sp)
+	return d
+}
+
+// Device is the image as a device whose bad sectors cannot be read. What is written to it stays
+// in it.
+func (m *Image) Device() disk.Device {
+	bad := map[int64]struct{}{}
+	for _, e := range m.Bad {
+		for at := e.Off; at < e.End(); at += int64(m.sector) {
+			bad[at/int64(m.sector)] = struct{}{}
+		}
+	}
+	return concrete(m.Bytes, bad, m.sector)
+}
+
+// Judge runs the check on the image, and returns what it noted and its verdict. The image does
+// not change.
+func (m *Image) Judge(check Check) (label string, verdict error) {
+	s := &State{Point: m.Point, Dev: m.Device(), Depth: m.Depth}
+	verdict = run(check, s)
+	return s.label, verdict
+}
+
+// Minimize looks for a state with less missing in which the check still fails in a way that
+// same accepts (nil: any): it makes write after write, then sector after sector, arrive, as long
+// as the failure stays. It returns the image, which may be the one that id names.
+//
+// Only the crash of the workload is minimised; an ID with a crash inside the check is refused
+// with [ErrID]. The errors are those of [Rebuild]; a state that does not fail is ErrID too.
+func Minimize(t *disk.Trace, id string, label func(off int64, data []byte) string, check Check, same func(error) bool) (*Image, error) {
+	p, err := parseID(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.levels) > 1 {
+		return nil, fmt.Errorf("%w: a crash inside the check is not minimised", ErrID)
+	}
+	fails := func(p stateID) (*Image, bool, error) {
+		m, err := rebuild(t, p, label, check)
+		if err != nil {
+			return nil, false, err
+		}
+		_, verdict := m.Judge(check)
+		return m, verdict != nil && (same == nil || same(verdict)), nil
+	}
+	best, failing, err := fails(p)
+	if err != nil {
+		return nil, err
+	}
+	if !failing {
+		return nil, fmt.Errorf("%w: the state does not fail", ErrID)
+	}
+	var writes []disk.Event
+	for _, w := range best.Point.InFlight {
+		writes = append(writes, t.Events[w.Event])
+	}
+	// What each write, and then each variable, would have to be.
+	newest := map[int]int{}
+	parts := make([]map[int]int, len(writes))
+	p.levels[0].each(writes, t.SectorSize, p.model, func(i int, _ int64, _ []byte, v, version int) {
+		if parts[i] == nil {
+			parts[i] = map[int]int{}
+		}
+		parts[i][v] = version
+		newest[v] = version
+	})
+	for v := range len(newest) {
+		parts = append(parts, map[int]int{v: newest[v]})
+	}
+	for _, part := range parts {
+		q := p
+		q.levels = []level{p.levels[0].with(part)}
+		if slices.Equal(q.levels[0].versions, p.levels[0].versions) {
+			continue
+		}
+		m, failing, err := fails(q)
+		if err != nil {
+			return nil, err
+		}
+		if failing {
+			p, best = q, m
+		}
+	}
+	return best, nil
+}
+
+// with is the level with these variables at least at these versions.
+func (l *level) with(part map[int]int) level {
+	m := level{point: l.point, versions: slices.Clone(l.versions)}
+	for v, version := range part {
+		for len(m.versions) <= v {
+			m.versions = append(m.versions, 0)
+		}
+		if now := m.versions[v]; now < version {
+			m.versions[v] = version
+		}
+	}
+	return m
+}
