@@ -1,0 +1,372 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/crash"
+	"holdfast/disk"
+)
+
+// Exit statuses of crash.
+const (
+	crashViolation = 1
+	crashBudget    = 3 // a bound was reached without a violation
+)
+
+func crashCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "crash",
+		Short: "Explore every crash state of a workload",
+		Long: `Record a workload, explore every state that a crash can leave the image in, and rebuild any one.
+
+Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad input,
+3 a bound was reached without a violation.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return usage("want record, explore or replay")
+		},
+	}
+	c.AddCommand(crashRecordCommand(), crashExploreCommand(), crashReplayCommand())
+	return c
+}
+
+// badInput marks an error of what was given as one of use.
+func badInput(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &statusError{exitUsage, err}
+}
+
+func crashRecordCommand() *cobra.Command {
+	var out, override string
+	c := &cobra.Command{
+		Use:   "record SCRIPT -o TRACE",
+		Short: "Play a workload and record every write, flush and operation",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usage("say where the trace goes: -o TRACE")
+			}
+			x, err := load(args[0], override)
+			if err != nil {
+				return badInput(err)
+			}
+			if err := writeWhole(out, func(w io.Writer) error { return x.trace.Encode(w) }); err != nil {
+				return err
+			}
+			var writes, flushes int
+			for _, e := range x.trace.Events {
+				switch e.Kind {
+				case disk.EventWrite:
+					writes++
+				case disk.EventFlush:
+					flushes++
+				}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: trace %016x of %d operations: %d writes, %d flushes, image of %s\n",
+				out, x.trace.Hash(), len(x.script.Ops), writes, flushes, human(uint64(len(x.trace.Base))))
+			return err
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "the trace file")
+	c.Flags().StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
+	return c
+}
+
+// writeWhole writes a file under another name and renames it when it is whole.
+func writeWhole(name string, fill func(w io.Writer) error) error {
+	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(part, name)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreNotExist(os.Remove(part)))
+	}
+	return nil
+}
+
+// load reads a script or a trace and returns what was played.
+func load(name, override string) (*session, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := disk.ReadTrace(bytes.NewReader(text))
+	switch {
+	case err == nil:
+		if override != "" {
+			return nil, fmt.Errorf("%s: the image of a recorded trace cannot be changed", name)
+		}
+		return fromTrace(name, t)
+	case !looksLikeText(text):
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return play(name, string(text), override)
+}
+
+// looksLikeText tells a script from a damaged trace.
+func looksLikeText(p []byte) bool {
+	return bytes.IndexByte(p[:min(len(p), 4096)], 0) < 0
+}
+
+func crashExploreCommand() *cobra.Command {
+	var override string
+	var noBad, asJSON, quiet bool
+	var budget, workers, nested, keep int
+	c := &cobra.Command{
+		Use:   "explore SCRIPT|TRACE",
+		Short: "Explore every legal crash state and prove that none was left out",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if budget < 0 || workers < 0 || nested < 0 || keep < 0 {
+				return usage("bounds are not negative")
+			}
+			x, err := load(args[0], override)
+			if err != nil {
+				return badInput(err)
+			}
+			w := cmd.OutOrStdout()
+			p := &exploration{x: x, out: w}
+			opt := crash.Options{Bad: !noBad, MaxLeaves: budget, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
+			if workers == 0 {
+				opt.Workers = runtime.GOMAXPROCS(0)
+			}
+			if !asJSON && !quiet {
+				p.head()
+				opt.Progress = p.point
+			}
+			report, err := crash.Explore(x.trace, opt, x.check)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if asJSON {
+				err = json.NewEncoder(w).Encode(toJSON(x, report))
+			} else {
+				err = p.summary(report)
+			}
+			switch {
+			case err != nil:
+				return err
+			case report.Violations > 0:
+				return &statusError{crashViolation, nil}
+			case !report.Complete():
+				return &statusError{crashBudget, nil}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
+	f.BoolVar(&noBad, "no-bad", false, "interrupted sectors are old or new, never unreadable")
+	f.BoolVar(&asJSON, "json", false, "the report as JSON")
+	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
+	f.IntVar(&nested, "nested", 0, "depth of crashes inside recovery to explore as well")
+	f.BoolVarP(&quiet, "quiet", "q", false, "only the summary")
+	f.IntVar(&budget, "max-leaves", 0, "leaves explored per crash point at most (0: no bound)")
+	f.IntVarP(&workers, "workers", "j", 0, "crash points explored at once (0: one per core)")
+	return c
+}
+
+// exploration prints what an exploration finds.
+type exploration struct {
+	x   *session
+	out io.Writer
+}
+
+func (e *exploration) head() {
+	fmt.Fprintf(e.out, "trace %016x: %d operations, sectors of %d bytes\n\n", e.x.trace.Hash(), len(e.x.script.Ops), e.x.trace.SectorSize)
+	fmt.Fprintf(e.out, "%5s  %-34s %8s %14s %7s  %s\n", "point", "operation in flight", "sectors", "legal states", "leaves", "the image then shows (states)")
+}
+
+// operation names the operation in flight at a point.
+func (e *exploration) operation(p *crash.Point) string {
+	at, err := progress(p)
+	switch {
+	case err != nil:
+		return err.Error()
+	case at.Started > at.Finished:
+		return fmt.Sprintf("%d %s", at.Started, e.x.script.Ops[at.Started-1])
+	case at.Started == len(e.x.script.Ops):
+		return "close"
+	}
+	return fmt.Sprintf("between %d and %d", at.Finished, at.Finished+1)
+}
+
+// short prints a big number: all digits while they fit, then a power of ten.
+func short(n *big.Int) string {
+	s := n.String()
+	if len(s) <= 12 {
+		return s
+	}
+	return fmt.Sprintf("%s.%se%d", s[:1], s[1:3], len(s)-1)
+}
+
+// shows lists the outcomes of a point.
+func shows(r *crash.PointReport) string {
+	var list []string
+	for _, o := range r.Labels {
+		label := "after operation " + o.Label
+		if o.Label == "" {
+			label = "no tree"
+		}
+		list = append(list, fmt.Sprintf("%s (%s)", label, short(o.States)))
+	}
+	return strings.Join(list, ", ")
+}
+
+func (e *exploration) point(r *crash.PointReport) {
+	op := e.operation(r.Point)
+	if len(op) > 34 {
+		op = op[:33] + "…"
+	}
+	fmt.Fprintf(e.out, "%5d  %-34s %8d %14s %7d  %s\n", r.Point.Index, op, r.Point.Sectors, short(r.States), r.Leaves, shows(r))
+	for _, v := range r.Kept {
+		fmt.Fprintf(e.out, "\n  VIOLATION %s\n    %s\n    states that fail alike: %s\n", v.ID, strings.ReplaceAll(v.Err.Error(), "\n", "\n    "), short(v.States))
+		for _, m := range v.Missing {
+			fmt.Fprintf(e.out, "    not on the disk: %s\n", m)
+		}
+		fmt.Fprintln(e.out)
+	}
+	if r.Limit != "" {
+		fmt.Fprintf(e.out, "       not covered: %s\n", r.Limit)
+	}
+}
+
+func (e *exploration) summary(r *crash.Report) error {
+	verdict := "certificate: the leaves stand for every legal state, each once"
+	if !r.Complete() {
+		verdict = fmt.Sprintf("no certificate: %s states were not covered", short(new(big.Int).Sub(r.States, r.Covered)))
+	}
+	fmt.Fprintf(e.out, "\n%d crash points, %s legal states, %d leaves, %d violations\n", len(r.Points), short(r.States), r.Leaves, r.Violations)
+	if n := &r.Nested; n.Points > 0 {
+		fmt.Fprintf(e.out, "inside recovery: %d crash points, %d of them distinct, %d leaves, to depth %d\n", n.Points, n.Distinct, n.Leaves, n.Deepest)
+	}
+	_, err := fmt.Fprintf(e.out, "legal states %s\nleaves' sum  %s\n%s\n", r.States, r.Covered, verdict)
+	return err
+}
+
+// The --json form of a report.
+type exploreJSON struct {
+	Trace      string      `json:"trace"`
+	Points     []pointJSON `json:"points"`
+	Legal      *big.Int    `json:"legal_states"`
+	Sum        *big.Int    `json:"sum"`
+	Leaves     int         `json:"leaves"`
+	Violations int         `json:"violations"`
+	Certified  bool        `json:"certified"`
+}
+
+type pointJSON struct {
+	Index      int             `json:"index"`
+	Operation  string          `json:"operation"`
+	Sectors    int             `json:"sectors"`
+	Legal      *big.Int        `json:"legal_states"`
+	Sum        *big.Int        `json:"sum"`
+	Leaves     int             `json:"leaves"`
+	Certified  bool            `json:"certified"`
+	Outcomes   []outcomeJSON   `json:"outcomes"`
+	Violations []violationJSON `json:"violations,omitempty"`
+}
+
+type outcomeJSON struct {
+	After  string   `json:"after_operation"`
+	Leaves int      `json:"leaves"`
+	States *big.Int `json:"states"`
+}
+
+type violationJSON struct {
+	ID      string   `json:"id"`
+	Error   string   `json:"error"`
+	Missing []string `json:"missing"`
+}
+
+func toJSON(x *session, r *crash.Report) exploreJSON {
+	e := &exploration{x: x}
+	j := exploreJSON{fmt.Sprintf("%016x", x.trace.Hash()), nil, r.States, r.Covered, r.Leaves, r.Violations, r.Complete()}
+	for _, p := range r.Points {
+		q := pointJSON{Index: p.Point.Index, Operation: e.operation(p.Point), Sectors: p.Point.Sectors, Legal: p.States, Sum: p.Covered, Leaves: p.Leaves, Certified: p.Complete()}
+		for _, o := range p.Labels {
+			q.Outcomes = append(q.Outcomes, outcomeJSON{o.Label, o.Leaves, o.States})
+		}
+		for _, v := range p.Kept {
+			w := violationJSON{ID: v.ID, Error: v.Err.Error()}
+			for _, m := range v.Missing {
+				w.Missing = append(w.Missing, m.String())
+			}
+			q.Violations = append(q.Violations, w)
+		}
+		j.Points = append(j.Points, q)
+	}
+	return j
+}
+
+func crashReplayCommand() *cobra.Command {
+	var out, override string
+	var force bool
+	c := &cobra.Command{
+		Use:   "replay SCRIPT|TRACE ID -o IMAGE",
+		Short: "Rebuild the image of one crash state",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usage("say where the image goes: -o IMAGE")
+			}
+			x, err := load(args[0], override)
+			if err != nil {
+				return badInput(err)
+			}
+			image, err := crash.Rebuild(x.trace, args[1], x.label, x.check)
+			if err != nil {
+				return badInput(err)
+			}
+			if err := refuseOverwrite(out, force); err != nil {
+				return err
+			}
+			if err := writeWhole(out, func(w io.Writer) error { _, err := w.Write(image.Bytes); return err }); err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			fmt.Fprintf(w, "%s: the image of %s\n", out, args[1])
+			for _, m := range image.Missing {
+				fmt.Fprintf(w, "  %s\n", m)
+			}
+			for _, b := range image.Bad {
+				fmt.Fprintf(w, "  bad: %d bytes at %d; the file has a pattern there that no checksum accepts\n", b.Len, b.Off)
+			}
+			switch k, err := image.Judge(x.check); {
+			case err != nil:
+				fmt.Fprintf(w, "verdict: %v\n", err)
+			default:
+				fmt.Fprintf(w, "verdict: good: the tree after operation %s\n", k)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "the image file")
+	c.Flags().StringVar(&override, "image", "", "as in explore")
+	c.Flags().BoolVarP(&force, "force", "F", false, "overwrite an existing file")
+	return c
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/disk"
+	"holdfast/fsck"
+	"holdfast/journal"
+	"holdfast/layout"
+	"holdfast/volume"
+)
+
+// Exit statuses of fsck(8).
+const (
+	fsckDamage  = 4  // errors are left
+	fsckFailure = 8  // the check could not be made
+	fsckUsage   = 16 // wrong command line
+)
+
+func fsckCommand() *cobra.Command {
+	var no, forced, asJSON, verbose, noData bool
+	c := &cobra.Command{
+		Use:   "fsck -n IMAGE",
+		Short: "Check an image: the invariants I1 to I10",
+		Long: `Check an image. It is not changed: a journal that is not empty is replayed in memory.
+
+Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong command line.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !no {
+				return &statusError{fsckUsage, errors.New("only checking is possible yet: say -n")}
+			}
+			f, err := openFile(args[0], false)
+			if err != nil {
+				return &statusError{fsckFailure, err}
+			}
+			report, recovery, err := check(f, fsck.Options{NoData: noData})
+			if cerr := f.Close(); err == nil {
+				err = cerr
+			}
+			if err != nil {
+				return &statusError{fsckFailure, fmt.Errorf("%s: %w", args[0], err)}
+			}
+			if asJSON {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+			} else {
+				err = printReport(cmd.OutOrStdout(), args[0], report, recovery, verbose)
+			}
+			if err != nil {
+				return err
+			}
+			if !report.Clean() {
+				return &statusError{fsckDamage, nil}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&no, "no", "n", false, "change nothing")
+	f.BoolVarP(&forced, "force", "f", false, "check even if it seems clean (always done)")
+	f.BoolVarP(&verbose, "verbose", "v", false, "say more")
+	f.BoolVar(&asJSON, "json", false, "the report as JSON")
+	f.BoolVar(&noData, "no-data", false, "do not read the data of files")
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{fsckUsage, err} })
+	return c
+}
+
+func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Report, verbose bool) error {
+	if recovery.Replayed > 0 {
+		fmt.Fprintf(w, "%s: journal of %d transactions replayed in memory\n", name, recovery.Replayed)
+	}
+	if recovery.Dropped {
+		fmt.Fprintf(w, "%s: an unfinished transaction is left out: %s\n", name, recovery.DroppedWhy)
+	}
+	for _, x := range r.Findings {
+		fmt.Fprintf(w, "%s: %s\n", name, x)
+	}
+	if n := r.Total - len(r.Findings); n > 0 {
+		fmt.Fprintf(w, "%s: and %d more\n", name, n)
+	}
+	verdict := "clean"
+	if !r.Clean() {
+		verdict = fmt.Sprintf("%d findings, %d of them harmless", r.Total, r.Harmless)
+	}
+	if verbose {
+		fmt.Fprintf(w, "%s: %d data blocks verified\n", name, r.Data)
+	}
+	_, err := fmt.Fprintf(w, "%s: %s: %d files, %d directories, %d others, %d/%d blocks\n", name, verdict,
+		r.Files, r.Dirs, r.Others, r.Used, r.Blocks)
+	return err
+}
+
+// check replays the journal into an overlay and judges what is there then; dev is not changed.
+func check(dev disk.Device, opt fsck.Options) (*fsck.Report, *journal.Report, error) {
+	s, err := volume.ReadSuperblock(dev)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	recovery := &journal.Report{}
+	if g.RunBlocks > 0 && dev.Size() >= int64(g.Blocks)*int64(g.BlockSize) {
+		overlay := disk.NewOverlay(dev, g.SectorSize)
+		if recovery, err = journal.Recover(overlay, &g, layout.NewSeeds(s.UUID)); err != nil {
+			return nil, nil, err
+		}
+		dev = overlay
+	}
+	r, err := fsck.Check(dev, opt)
+	return r, recovery, err
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"holdfast/crash"
+)
+
+// TestGolden explores every golden workload completely, with torn and bad sectors, for both
+// sector sizes: every legal crash state opens as the state after some prefix of the
+// operations, no shorter than what was synced, and fsck finds nothing in it.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/workloads/*.hf")
+	if err != nil || len(files) < 25 {
+		t.Fatalf("%d golden workloads, %v", len(files), err)
+	}
+	for _, sector := range []string{"", "sector=4096 block=4k size=8m run=0"} {
+		for _, f := range files {
+			name := strings.TrimSuffix(filepath.Base(f), ".hf")
+			if sector != "" {
+				name += "/4096"
+			}
+			t.Run(name, func(t *testing.T) {
+				text, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, err := play(f, string(text), sector)
+				if err != nil {
+					t.Fatal(err)
+				}
+				explore(t, x)
+			})
+		}
+	}
+}
+
+// explore explores a played script completely.
+func explore(t *testing.T, x *session) {
+	t.Helper()
+	r, err := crash.Explore(x.trace, crash.Options{Bad: true, Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range r.Points {
+		for _, v := range p.Kept {
+			t.Errorf("point %d: %s: %v\nmissing: %v", p.Point.Index, v.ID, v.Err, v.Missing)
+		}
+	}
+	if !t.Failed() && !r.Complete() {
+		t.Errorf("no certificate: %v legal states, the leaves stand for %v", r.States, r.Covered)
+	}
+	t.Logf("%d crash points, %s legal states, %d leaves", len(r.Points), short(r.States), r.Leaves)
+}

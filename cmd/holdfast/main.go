@@ -1,0 +1,124 @@
+// Command holdfast makes, checks, changes and crash-tests file-system images.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of every command but fsck and crash, which have their own.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// statusError carries an exit status; a nil err prints nothing.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+func (e *statusError) Unwrap() error { return e.err }
+
+// usage marks err as a mistake in the command line.
+func usage(format string, args ...any) error {
+	return &statusError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is the whole program: it returns the exit status.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return 0
+	}
+	status := exitFailure
+	var se *statusError
+	if errors.As(err, &se) {
+		status = se.status
+		if se.err == nil {
+			return status
+		}
+	}
+	fmt.Fprintf(errOut, "%s: %s\n", cmd.CommandPath(), describe(err))
+	return status
+}
+
+// describe is the one line that an error becomes: several joined errors are several lines.
+func describe(err error) string {
+	text := err.Error()
+	var pe *fs.PathError
+	if errors.As(err, &pe) && text == pe.Error() { // "open x: why" reads better as "x: why"
+		text = pe.Path + ": " + pe.Err.Error()
+	}
+	return strings.TrimSpace(text)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "holdfast",
+		Short: "Crash-consistent file-system images, and the tester that proves it",
+		Long: `holdfast makes, checks, changes and crash-tests file-system images, without root.
+
+IMAGE:PATH names a file inside an image. Sizes are bytes, or a number and one of
+k m g t p e (base 1024).`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return usage("a command is needed")
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{exitUsage, err} })
+	root.PersistentFlags().BoolVar(&forceShare, "force-share", false, "read an image that another process has open for writing")
+	root.AddCommand(
+		mkfsCommand(), fsckCommand(),
+		lsCommand(), catCommand(), statCommand(), treeCommand(), cpCommand(),
+		mkdirCommand(), rmCommand(), rmdirCommand(), mvCommand(), lnCommand(),
+		dumpCommand(), crashCommand(), versionCommand(),
+	)
+	usageArgs(root)
+	return root
+}
+
+// usageArgs makes wrong numbers of arguments usage errors in every command.
+func usageArgs(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if check := c.Args; check != nil {
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return &statusError{usageStatus(cmd), fmt.Errorf("%w (usage: %s)", err, cmd.UseLine())}
+				}
+				return nil
+			}
+		}
+		usageArgs(c)
+	}
+}
+
+// usageStatus is the status of a wrong command line: fsck has its own.
+func usageStatus(cmd *cobra.Command) int {
+	if cmd.Name() == "fsck" {
+		return fsckUsage
+	}
+	return exitUsage
+}

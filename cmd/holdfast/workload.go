@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"holdfast/crash"
+	"holdfast/disk"
+	"holdfast/fsck"
+	"holdfast/layout"
+	"holdfast/volume"
+	"holdfast/workload"
+)
+
+// session is a script that has been played: its trace, and the states that the tree may be in.
+type session struct {
+	script *workload.Script
+	run    *workload.Run
+	trace  *disk.Trace
+	label  func(off int64, data []byte) string
+}
+
+// The script itself is the first mark of a trace, so that a trace file is enough to explore.
+const scriptMark = "script "
+
+// play formats an image in memory, runs the setup, records the rest, and closes the volume.
+// text is the script as it was parsed, with the overrides applied to it.
+func play(name, text, override string) (*session, error) {
+	s, err := parseScript(name, text, override)
+	if err != nil {
+		return nil, err
+	}
+	run := workload.NewRun(s)
+	o := run.FormatOptions()
+	mem := disk.NewMemory(o.Size)
+	if err := volume.Format(mem, o); err != nil {
+		return nil, fmt.Errorf("%s: making the image: %w", name, err)
+	}
+	v, err := volume.Open(mem, run.Options())
+	if err != nil {
+		return nil, err
+	}
+	if err := run.Setup(v); err != nil {
+		return nil, err
+	}
+	if err := v.Close(); err != nil {
+		return nil, err
+	}
+	rec := disk.NewRecorder(mem, s.Image.Sector)
+	if err := rec.Err(); err != nil {
+		return nil, err
+	}
+	rec.Mark(scriptMark + override + "\n" + text)
+	if v, err = volume.Open(rec, run.Options()); err != nil {
+		return nil, err
+	}
+	mark := func(m workload.Mark) { rec.Mark(m.String()) }
+	if err := run.Play(v, mark); err != nil {
+		return nil, err
+	}
+	if err := v.Close(); err != nil {
+		return nil, err
+	}
+	run.Closed(mark)
+	return newSession(s, run, rec.Trace())
+}
+
+func parseScript(name, text, override string) (*workload.Script, error) {
+	s, err := workload.Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	if override != "" {
+		if err := s.Override(override); err != nil {
+			return nil, fmt.Errorf("%s: --image: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+func newSession(s *workload.Script, run *workload.Run, t *disk.Trace) (*session, error) {
+	sb, err := volume.ReadSuperblock(disk.MemoryFrom(t.Base))
+	if err != nil {
+		return nil, err
+	}
+	g, err := layout.NewGeometry(sb)
+	if err != nil {
+		return nil, err
+	}
+	return &session{s, run, t, labeler(g)}, nil
+}
+
+// fromTrace replays the script that a trace file carries, for the model's states, and insists
+// that it does now what it did then.
+func fromTrace(name string, t *disk.Trace) (*session, error) {
+	for _, e := range t.Events {
+		if e.Kind != disk.EventMark || !strings.HasPrefix(e.Mark, scriptMark) {
+			continue
+		}
+		override, text, _ := strings.Cut(e.Mark[len(scriptMark):], "\n")
+		x, err := play(name, text, override)
+		if err != nil {
+			return nil, err
+		}
+		if x.trace.Hash() != t.Hash() {
+			return nil, fmt.Errorf("%s: playing its script gives another trace: it was recorded by another version", name)
+		}
+		x.trace = t
+		return x, nil
+	}
+	return nil, fmt.Errorf("%s: no script in the trace: it was not recorded by crash record", name)
+}
+
+// progress is how far the run had come at a crash point.
+func progress(p *crash.Point) (workload.Progress, error) {
+	var at workload.Progress
+	for _, m := range p.Marks {
+		if strings.HasPrefix(m, scriptMark) {
+			continue
+		}
+		if err := at.Note(m); err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// Verdicts that are not package workload's.
+var (
+	errOpen      = errors.New("cannot open")
+	errInvariant = errors.New("invariant broken")
+)
+
+// check is what each crash state must satisfy: it opens, the tree is that after some prefix of
+// the operations and no shorter than what was synced, and fsck finds nothing.
+func (x *session) check(s *crash.State) error {
+	at, err := progress(s.Point)
+	if err != nil {
+		return err
+	}
+	opt := x.run.Options()
+	opt.CacheBytes = 0
+	v, err := volume.Open(s.Dev, opt)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errOpen, err)
+	}
+	k, err := x.run.Judge(v, at)
+	if err != nil {
+		return err
+	}
+	s.Note(fmt.Sprint(k))
+	r, err := fsck.Check(s.Dev, fsck.Options{})
+	if err != nil {
+		return fmt.Errorf("fsck: %w", err)
+	}
+	if !r.Clean() {
+		return fmt.Errorf("%w: %s", errInvariant, r.Findings[0])
+	}
+	return nil
+}
+
+// labeler names a write by what lies where it goes.
+func labeler(g layout.Geometry) func(off int64, data []byte) string {
+	return func(off int64, data []byte) string {
+		no := uint64(off) / uint64(g.BlockSize)
+		name := purpose(&g, no)
+		if strings.HasPrefix(name, "log run") {
+			if h, ok := layout.PeekLogSector(data[:g.SectorSize]); ok {
+				name += fmt.Sprintf(", transaction %d", h.Seq)
+			}
+		}
+		return fmt.Sprintf("%s (block %d)", name, no)
+	}
+}
