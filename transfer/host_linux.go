@@ -1,44 +1,86 @@
 package transfer
 
 import (
+	"errors"
+	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"holdfast/volume"
 )
 
-func attrOf(info os.FileInfo) hostAttr {
-	st, ok := info.Sys().(*syscall.Stat_t)
+// nonblock keeps an open from waiting, should a FIFO take a file's place.
+const nonblock = syscall.O_NONBLOCK
+
+// stat is what fs.FileInfo does not say.
+type stat struct {
+	id           hostID
+	links        uint64
+	uid, gid     uint32
+	atime        time.Time
+	major, minor uint32
+	allocated    uint64 // bytes
+}
+
+func statOf(info fs.FileInfo) stat {
+	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return plainAttr(info)
+		return stat{links: 1, atime: info.ModTime(), allocated: uint64(info.Size())}
 	}
-	return hostAttr{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), mode: uint16(st.Mode), uid: st.Uid, gid: st.Gid,
-		major: unix.Major(st.Rdev), minor: unix.Minor(st.Rdev), size: st.Size,
-		mtime: time.Unix(st.Mtim.Unix()), atime: time.Unix(st.Atim.Unix())}
+	t := stat{id: hostID{uint64(s.Dev), s.Ino}, links: uint64(s.Nlink), uid: s.Uid, gid: s.Gid,
+		atime: time.Unix(s.Atim.Unix()), allocated: uint64(s.Blocks) * 512}
+	if info.Mode()&fs.ModeDevice != 0 {
+		t.major, t.minor = unix.Major(uint64(s.Rdev)), unix.Minor(uint64(s.Rdev))
+	}
+	return t
 }
 
-// parent opens the directory that a name below the root lies in.
-func (x *exporter) parent(host string) (*os.File, error) { return x.root.Open(filepath.Dir(host)) }
+// nextData is the first range of data at or behind off, lseek(2) with SEEK_DATA and SEEK_HOLE;
+// size and size if there is none. A file system that knows no holes has only data.
+func nextData(f *os.File, off, size int64) (start, end int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, size, nil
+	case err != nil:
+		return off, size, nil
+	}
+	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+	if err != nil || end <= start {
+		end = size
+	}
+	return min(start, size), min(end, size), nil
+}
 
-func (x *exporter) linkTimes(host string, atime, mtime time.Time) error {
-	dir, err := x.parent(host)
+// in parent calls fn with the directory of rel and the last component.
+func inParent(root *os.Root, rel string, fn func(dir int, name string) error) error {
+	d, err := root.Open(path.Dir(rel))
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	ts := []unix.Timespec{unix.NsecToTimespec(atime.UnixNano()), unix.NsecToTimespec(mtime.UnixNano())}
-	return unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(host), ts, unix.AT_SYMLINK_NOFOLLOW)
+	defer d.Close()
+	return fn(int(d.Fd()), path.Base(rel))
 }
 
-func (x *exporter) mknod(a volume.Attr, host string) error {
-	dir, err := x.parent(host)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.Mknodat(int(dir.Fd()), filepath.Base(host), uint32(a.Mode), int(unix.Mkdev(a.Major, a.Minor)))
+// mknod makes a FIFO, socket or device; mode is that of POSIX.
+func mknod(root *os.Root, rel string, mode, major, minor uint32) error {
+	return inParent(root, rel, func(dir int, name string) error {
+		return unix.Mknodat(dir, name, mode, int(unix.Mkdev(major, minor)))
+	})
+}
+
+// setTimes sets the times of rel itself, also of a symbolic link.
+func setTimes(root *os.Root, rel string, _ bool, atime, mtime time.Time) error {
+	return inParent(root, rel, func(dir int, name string) error {
+		ts := make([]unix.Timespec, 2)
+		for i, t := range [2]time.Time{atime, mtime} {
+			var err error
+			if ts[i], err = unix.TimeToTimespec(t); err != nil {
+				return err
+			}
+		}
+		return unix.UtimesNanoAt(dir, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	})
 }

@@ -1,17 +1,38 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package transfer
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"time"
-
-	"holdfast/volume"
 )
 
-func attrOf(info os.FileInfo) hostAttr { return plainAttr(info) }
+const nonblock = 0
 
-func (x *exporter) linkTimes(string, time.Time, time.Time) error { return nil }
+// stat is what fs.FileInfo does not say; here it says all that is known.
+type stat struct {
+	id           hostID
+	links        uint64
+	uid, gid     uint32
+	atime        time.Time
+	major, minor uint32
+	allocated    uint64 // bytes
+}
 
-func (x *exporter) mknod(volume.Attr, string) error { return errors.ErrUnsupported }
+func statOf(info fs.FileInfo) stat {
+	return stat{links: 1, atime: info.ModTime(), allocated: uint64(max(0, info.Size()))}
+}
+
+// nextData is the rest of the file: that it has holes is not asked.
+func nextData(_ *os.File, off, size int64) (start, end int64, err error) { return off, size, nil }
+
+func mknod(*os.Root, string, uint32, uint32, uint32) error { return errors.ErrUnsupported }
+
+func setTimes(root *os.Root, rel string, link bool, atime, mtime time.Time) error {
+	if link {
+		return errors.ErrUnsupported
+	}
+	return root.Chtimes(rel, atime, mtime)
+}

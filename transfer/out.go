@@ -1,229 +1,350 @@
 package transfer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 
 	"holdfast/volume"
 )
 
-// exporter is one ToDir.
-type exporter struct {
-	v     *volume.Volume
-	o     Options
-	root  *os.Root
-	base  string // of the root, for messages
-	stats Stats
-	links map[volume.Ino]string
-	buf   []byte
+// ToDir copies what is in the directory ino of v, and with Options.Preserve the directory's own
+// attributes, into hostDir, which is made if it does not exist.
+func ToDir(v *volume.Volume, ino volume.Ino, hostDir string, o Options) (Stats, error) {
+	a, err := v.Getattr(ino)
+	if err != nil {
+		return Stats{}, err
+	}
+	if !isDir(a) {
+		return Stats{}, &fs.PathError{Op: "copy to", Path: hostDir, Err: volume.ErrNotDir}
+	}
+	err = os.Mkdir(hostDir, 0o777)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return Stats{}, err
+	}
+	c, err := newOut(v, hostDir, o)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer c.root.Close()
+	err = c.fill(".", a, true)
+	return c.stats, err
 }
 
-// ToDir copies a directory of a volume into a host directory, which exists or is made. Owners
-// that cannot be given and nodes that cannot be made without privilege are warnings.
-func ToDir(v *volume.Volume, ino volume.Ino, host string, o Options) (Stats, error) {
-	if err := os.Mkdir(host, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+// CopyOut copies one file of any type, or a directory with all that is below it, from v to a
+// name in a directory of the host. A symbolic link is copied, not followed. What has the name
+// is replaced, and a directory merged with a directory.
+func CopyOut(v *volume.Volume, ino volume.Ino, hostDir, name string, o Options) (Stats, error) {
+	a, err := v.Getattr(ino)
+	if err != nil {
 		return Stats{}, err
+	}
+	c, err := newOut(v, hostDir, o)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer c.root.Close()
+	if name != filepath.Base(name) {
+		return Stats{}, c.at("create", name, ErrName)
+	}
+	err = c.node(name, a)
+	return c.stats, err
+}
+
+func isDir(a volume.Attr) bool { return volume.FileMode(a.Mode).IsDir() }
+
+// out is a copy from a volume to the host.
+type out struct {
+	Options
+	v     *volume.Volume
+	host  string // for messages
+	root  *os.Root
+	seen  map[volume.Ino]string // the first name of files with several
+	block int                   // bytes
+	buf   []byte
+	stats Stats
+}
+
+func newOut(v *volume.Volume, host string, o Options) (*out, error) {
+	st, err := v.Statfs()
+	if err != nil {
+		return nil, err
 	}
 	root, err := os.OpenRoot(host)
 	if err != nil {
-		return Stats{}, err
+		return nil, err
 	}
-	defer root.Close()
-	x := &exporter{v: v, o: o, root: root, base: host, links: map[volume.Ino]string{}, buf: make([]byte, 1<<20)}
-	if err := x.children(ino, "."); err != nil {
-		return x.stats, err
-	}
-	a, err := v.Getattr(ino)
-	if err != nil {
-		return x.stats, err
-	}
-	return x.stats, x.attributes(a, ".")
+	return &out{Options: o, v: v, host: host, root: root, seen: map[volume.Ino]string{}, block: st.BlockSize, buf: make([]byte, chunk)}, nil
 }
 
-// CopyOut copies one file of a volume, or a tree, to a name in a host directory.
-func CopyOut(v *volume.Volume, ino volume.Ino, hostDir, name string, o Options) (Stats, error) {
-	root, err := os.OpenRoot(hostDir)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer root.Close()
-	x := &exporter{v: v, o: o, root: root, base: hostDir, links: map[volume.Ino]string{}, buf: make([]byte, 1<<20)}
-	a, err := v.Getattr(ino)
+// path is the destination as messages call it.
+func (c *out) path(rel string) string { return filepath.Join(c.host, filepath.FromSlash(rel)) }
+
+// at names the destination in an error of the host.
+func (c *out) at(op, rel string, err error) error {
 	if err == nil {
-		err = x.one(a, name)
+		return nil
 	}
-	return x.stats, err
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		err = p.Err
+	case errors.As(err, &l):
+		err = l.Err
+	}
+	return &fs.PathError{Op: op, Path: c.path(rel), Err: err}
 }
 
-func (x *exporter) children(dir volume.Ino, host string) error {
-	var list []volume.DirEntry
-	if err := x.v.ReadDir(dir, 0, func(e volume.DirEntry) bool { list = append(list, e); return true }); err != nil {
-		return fmt.Errorf("%s: %w", host, err)
-	}
-	for _, e := range list {
-		a, err := x.v.Getattr(e.Ino)
-		if err == nil {
-			err = x.one(a, join(host, e.Name))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (x *exporter) one(a volume.Attr, host string) error {
-	kind := a.Mode & typeMask
-	if kind != typeDir && a.Links > 1 {
-		if first, ok := x.links[a.Ino]; ok {
-			if err := x.clear(host); err != nil {
-				return err
-			}
-			x.stats.HardLinks++
-			return x.root.Link(first, host)
-		}
-		x.links[a.Ino] = host
-	}
-	var err error
-	switch kind {
-	case typeDir:
-		x.stats.Dirs++
-		if err = x.root.Mkdir(host, 0o700); errors.Is(err, os.ErrExist) {
-			var st os.FileInfo
-			if st, err = x.root.Lstat(host); err == nil && !st.IsDir() {
-				err = fmt.Errorf("%s: exists and is not a directory", host)
-			}
-		}
-		if err == nil {
-			err = x.children(a.Ino, host)
-		}
-	case typeFile:
-		x.stats.Files++
-		if err = x.clear(host); err == nil {
-			err = x.data(a, host)
-		}
-	case typeLink:
-		x.stats.Links++
-		var target string
-		if target, err = x.v.Readlink(a.Ino); err == nil {
-			if err = x.clear(host); err == nil {
-				err = x.root.Symlink(target, host)
-			}
-		}
-	default:
-		x.stats.Others++
-		if err = x.clear(host); err == nil {
-			if merr := x.mknod(a, host); merr != nil {
-				x.warn("%s: cannot make the node: %v", host, merr)
-				return nil
-			}
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return x.attributes(a, host)
-}
-
-func (x *exporter) warn(format string, args ...any) {
-	x.stats.Warnings = append(x.stats.Warnings, fmt.Sprintf(format, args...))
-}
-
-// clear removes what is in the way of a file.
-func (x *exporter) clear(host string) error {
-	if err := x.root.Remove(host); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// data copies a file's content; blocks of zeros stay holes.
-func (x *exporter) data(a volume.Attr, host string) error {
-	f, err := x.root.OpenFile(host, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	for off := int64(0); off < int64(a.Size); {
-		n, rerr := x.v.Read(a.Ino, x.buf, off)
-		if rerr != nil {
-			err = fmt.Errorf("%s: %w", host, rerr)
-			break
-		}
-		if n == 0 {
-			break
-		}
-		for at := 0; at < n && err == nil; at += hole {
-			if p := x.buf[at:min(n, at+hole)]; !zeros(p) {
-				end := at + hole
-				for end < n && !zeros(x.buf[end:min(n, end+hole)]) {
-					end += hole
-				}
-				_, err = f.WriteAt(x.buf[at:min(n, end)], off+int64(at))
-				at = end - hole
-			}
-		}
-		if err != nil {
-			break
-		}
-		off += int64(n)
-	}
+// from names the copy in an error of the volume.
+func (c *out) from(op, rel string, err error) error {
 	if err == nil {
-		err = f.Truncate(int64(a.Size))
+		return nil
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	return fmt.Errorf("%s: %s from the image: %w", c.path(rel), op, err)
+}
+
+// damage leaves something out that the volume cannot give, if that is wanted.
+func (c *out) damage(rel string, err error) error {
+	if err != nil && c.KeepGoing && errors.Is(err, volume.ErrIO) {
+		c.stats.lose("content", c.path(rel), err)
+		return nil
 	}
-	x.stats.Bytes += int64(a.Size)
 	return err
 }
 
-// attributes gives a host file what the inode has, as far as the host lets us.
-func (x *exporter) attributes(a volume.Attr, host string) error {
-	isLink := a.Mode&typeMask == typeLink
-	if x.o.Preserve {
-		if err := x.root.Lchown(host, int(a.UID), int(a.GID)); err != nil && !x.same(host, a) {
-			x.warn("%s: owner %d:%d not kept: %v", host, a.UID, a.GID, err)
+// node copies one inode to rel.
+func (c *out) node(rel string, a volume.Attr) error {
+	if !filepath.IsLocal(filepath.FromSlash(rel)) {
+		return c.from("copy", rel, ErrName)
+	}
+	old, err := c.root.Lstat(rel)
+	switch {
+	case err == nil && old.IsDir() != isDir(a), err == nil && c.NoClobber && !old.IsDir():
+		return c.at("create", rel, ErrInTheWay)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return c.at("create", rel, err)
+	case isDir(a) && err == nil:
+		return c.fill(rel, a, c.Preserve || c.Owner != nil)
+	case isDir(a):
+		// Until it is filled it is ours to write; the umask is asked what is left then.
+		if err := c.root.Mkdir(rel, fs.FileMode(a.Mode&permBits|0o700)); err != nil {
+			return c.at("mkdir", rel, err)
+		}
+		return c.fill(rel, a, true)
+	case err == nil:
+		if err := c.root.Remove(rel); err != nil {
+			return c.at("remove", rel, err)
 		}
 	}
-	if !isLink {
-		mode := os.FileMode(a.Mode & 0o777)
-		if x.o.Preserve {
-			mode |= special(a.Mode)
+	if first, ok := c.seen[a.Ino]; ok && a.Links > 1 {
+		if err := c.root.Link(first, rel); err == nil {
+			c.stats.HardLinks++
+			return nil
+		} else if !errors.Is(err, errors.ErrUnsupported) {
+			return c.at("link", rel, err)
 		}
-		if err := x.root.Chmod(host, mode); err != nil {
+		c.stats.lose("a link to "+first, c.path(rel), errors.ErrUnsupported) // a copy of its own, then
+	}
+	c.progress(rel, 0)
+	made := true
+	switch m := volume.FileMode(a.Mode); {
+	case m.IsRegular():
+		err = c.file(rel, a)
+		made = err == nil
+		err = c.damage(rel, err)
+	case m&fs.ModeSymlink != 0:
+		made, err = c.symlink(rel, a)
+	default:
+		made, err = c.special(rel, a)
+	}
+	if err == nil && made && a.Links > 1 {
+		c.seen[a.Ino] = rel
+	}
+	return err
+}
+
+// kept is what an error says of an attribute: nil if it is kept or noted as lost.
+func (c *out) kept(what, rel string, err error) bool {
+	if err != nil {
+		c.stats.lose(what, c.path(rel), err)
+	}
+	return err == nil
+}
+
+// attributes gives owner, mode and times, in this order: a change of owner takes set-ID bits
+// away, and all but the last change a time.
+func (c *out) attributes(rel string, a volume.Attr, link bool) {
+	own := true
+	if c.Preserve || c.Owner != nil {
+		o := c.owner(a.UID, a.GID)
+		info, err := c.root.Lstat(rel)
+		if st := (stat{}); err == nil {
+			if st = statOf(info); st.uid != o.UID || st.gid != o.GID {
+				err = c.root.Lchown(rel, int(o.UID), int(o.GID))
+			}
+		}
+		own = c.kept("the owner", rel, err)
+	}
+	if !c.Preserve {
+		return
+	}
+	if !link {
+		mode := volume.FileMode(a.Mode) & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+		if !own {
+			mode &^= fs.ModeSetuid | fs.ModeSetgid // they would speak for somebody else
+		}
+		c.kept("the mode", rel, c.root.Chmod(rel, mode))
+	}
+	atime, mtime := c.clamp(a.Atime, a.Mtime)
+	c.kept("the time", rel, setTimes(c.root, rel, link, atime, mtime))
+}
+
+// fill copies what is in the directory a into rel and then, if own is set, its attributes.
+func (c *out) fill(rel string, a volume.Attr, own bool) error {
+	var list []volume.DirEntry
+	err := c.v.ReadDir(a.Ino, 0, func(e volume.DirEntry) bool { list = append(list, e); return true })
+	if err = c.damage(rel, c.from("readdir", rel, err)); err != nil {
+		return err
+	}
+	c.stats.Dirs++
+	c.progress(rel, 0)
+	slices.SortFunc(list, func(a, b volume.DirEntry) int { return cmp.Compare(a.Name, b.Name) })
+	for _, e := range list {
+		sub := join(rel, e.Name)
+		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") {
+			return c.from("copy", rel, fmt.Errorf("%w: %q", ErrName, e.Name))
+		}
+		b, err := c.v.Getattr(e.Ino)
+		if err != nil {
+			if err = c.damage(sub, c.from("stat", sub, err)); err != nil {
+				return err
+			}
+			continue
+		}
+		if c.excluded(sub, info{e.Name, b}) {
+			continue
+		}
+		if err := c.node(sub, b); err != nil {
 			return err
 		}
 	}
-	if !x.o.Preserve {
+	if !own {
 		return nil
 	}
-	if isLink {
-		return x.linkTimes(host, a.Atime, a.Mtime)
+	if !c.Preserve && rel != "." && a.Mode&0o700 != 0o700 {
+		if now, err := c.root.Lstat(rel); c.kept("the mode", rel, err) {
+			c.kept("the mode", rel, c.root.Chmod(rel, now.Mode().Perm()&^fs.FileMode(0o700&^a.Mode)))
+		}
 	}
-	return x.root.Chtimes(host, a.Atime, a.Mtime)
+	c.attributes(rel, a, false)
+	return nil
 }
 
-// same reports whether a file already has the owner that it should.
-func (x *exporter) same(host string, a volume.Attr) bool {
-	info, err := x.root.Lstat(host)
+// file copies a regular file. On an error nothing is left of it.
+func (c *out) file(rel string, a volume.Attr) (err error) {
+	perm := fs.FileMode(a.Mode & permBits)
+	if c.Preserve {
+		perm = 0o600 // nobody else reads it before it has its owner
+	}
+	f, err := c.root.OpenFile(rel, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
-		return false
+		return c.at("create", rel, err)
 	}
-	h := attrOf(info)
-	return h.uid == a.UID && h.gid == a.GID
+	err = c.content(rel, f, a)
+	if cerr := f.Close(); err == nil {
+		err = c.at("close", rel, cerr)
+	}
+	if err != nil {
+		return errors.Join(err, c.at("remove", rel, c.root.Remove(rel)))
+	}
+	c.stats.Files++
+	c.attributes(rel, a, false)
+	return nil
 }
 
-func special(mode uint16) os.FileMode {
-	var m os.FileMode
-	if mode&0o4000 != 0 {
-		m |= os.ModeSetuid
+// content copies what is in a file, leaving out blocks of zeros.
+func (c *out) content(rel string, f *os.File, a volume.Attr) error {
+	if a.Size > 1<<63-1 {
+		return c.from("read", rel, volume.ErrFileTooBig)
 	}
-	if mode&0o2000 != 0 {
-		m |= os.ModeSetgid
+	size := int64(a.Size)
+	if err := f.Truncate(size); err != nil {
+		return c.at("truncate", rel, err)
 	}
-	if mode&0o1000 != 0 {
-		m |= os.ModeSticky
+	for off := int64(0); off < size; {
+		p := c.buf[:min(chunk, size-off)]
+		n, err := c.v.Read(a.Ino, p, off)
+		if err != nil {
+			return c.from("read", rel, err)
+		}
+		if n == 0 {
+			return c.from("read", rel, ErrChanged)
+		}
+		err = runs(p[:n], off, c.block, func(p []byte, off int64) error {
+			n, err := f.WriteAt(p, off)
+			c.stats.Bytes += int64(n)
+			return err
+		})
+		if err != nil {
+			return c.at("write", rel, err)
+		}
+		off += int64(n)
+		c.progress(rel, int64(n))
 	}
-	return m
+	return nil
 }
+
+// symlink copies a symbolic link; made is false if the host has none.
+func (c *out) symlink(rel string, a volume.Attr) (made bool, err error) {
+	target, err := c.v.Readlink(a.Ino)
+	if err != nil {
+		return false, c.damage(rel, c.from("readlink", rel, err))
+	}
+	if err := c.root.Symlink(target, rel); err != nil {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOSPC) {
+			return false, c.at("symlink", rel, err)
+		}
+		c.stats.lose("the symbolic link", c.path(rel), err)
+		return false, nil
+	}
+	c.stats.Links++
+	c.attributes(rel, a, true)
+	return true, nil
+}
+
+// special copies a FIFO, socket or device; made is false if that was not possible.
+func (c *out) special(rel string, a volume.Attr) (made bool, err error) {
+	mode := uint32(a.Mode &^ modeBits)
+	mode |= uint32(a.Mode & permBits)
+	if err := mknod(c.root, rel, mode, a.Major, a.Minor); err != nil {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOSPC) {
+			return false, c.at("mknod", rel, err)
+		}
+		c.stats.lose("the special file", c.path(rel), err)
+		return false, nil
+	}
+	c.stats.Others++
+	c.attributes(rel, a, false)
+	return true, nil
+}
+
+// info is an inode of the volume as an fs.FileInfo, for Exclude.
+type info struct {
+	name string
+	a    volume.Attr
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return int64(i.a.Size) }
+func (i info) Mode() fs.FileMode  { return volume.FileMode(i.a.Mode) }
+func (i info) ModTime() time.Time { return i.a.Mtime }
+func (i info) IsDir() bool        { return isDir(i.a) }
+func (i info) Sys() any           { return i.a }
