@@ -117,8 +117,8 @@ func parseID(text string) (id stateID, err error) {
 	for i := 3; i < len(parts); i++ {
 		var l level
 		if i > 3 {
-			p, ok := strings.CutPrefix(parts[i], "n")
-			if l.point, ok = number(p); !ok || i+1 == len(parts) || p == parts[i] {
+			p, nested := strings.CutPrefix(parts[i], "n")
+			if l.point, ok = number(p); !ok || !nested || i+1 == len(parts) {
 				return bad("nested crash point")
 			}
 			i++
