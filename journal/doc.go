@@ -19,10 +19,10 @@
 //
 // Positions count sectors and never go back; position p lies at sector p mod n of both runs.
 //
-//	    tail of the          tail of the        checkpoint
-//	    older header         newer header       start                head
-//	  ----|--------------------|------------------|---------------------|---------
-//	      | may not be reused  | replayed by recovery                   | in flight
+//	  tail of the          tail of the        checkpoint
+//	  older header         newer header       start                head
+//	----|--------------------|------------------|---------------------|---------
+//	    | may not be reused  | replayed by recovery                   | in flight
 //
 // It imports disk and layout. Start with log.go (commit), then checkpoint.go and recover.go.
 package journal

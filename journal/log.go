@@ -299,6 +299,13 @@ func (l *Log) appendBlock(p []byte, b *Block) []byte {
 // mergeGap is the longest run of equal bytes that is cheaper to log than a new range.
 const mergeGap = 4
 
+// Insertion into a sorted block, and removal from one, move what is behind by the size of an
+// entry; the log says "moved" in a few bytes where it would else repeat half the block.
+var shifts = []int{-layout.IndexLeafSize, layout.IndexLeafSize, -layout.IndexInnerSize, layout.IndexInnerSize}
+
+// minCopy is the shortest run that is worth a copy range.
+const minCopy = 24
+
 // diff lists the ranges in which p differs from base (nil: zero).
 func diff(base, p []byte) []layout.Range {
 	var list []layout.Range
@@ -313,16 +320,47 @@ func diff(base, p []byte) []layout.Range {
 			i++
 			continue
 		}
+		if from, n := moved(base, p, i); n >= minCopy {
+			list = append(list, layout.Range{Off: i, From: from, Len: n})
+			i += n
+			continue
+		}
 		end := i + 1
 		for j := end; j < len(p) && j-end <= mergeGap; j++ {
-			if !same(j) {
-				end = j + 1
+			if same(j) {
+				continue
 			}
+			if _, n := moved(base, p, j); n >= minCopy {
+				break
+			}
+			end = j + 1
 		}
 		list = append(list, layout.Range{Off: i, Bytes: p[i:end]})
 		i = end
 	}
 	return list
+}
+
+// moved is the longest run of p from i on that the base has at one of the shifts.
+func moved(base, p []byte, i int) (from, n int) {
+	if base == nil {
+		return 0, 0
+	}
+	for _, d := range shifts {
+		if i+d < 0 {
+			continue
+		}
+		k, last := 0, 0
+		for i+k < len(p) && i+k+d < len(base) && p[i+k] == base[i+k+d] {
+			if k++; p[i+k-1] != 0 {
+				last = k // trailing zeros are as well left to the base
+			}
+		}
+		if last > n {
+			from, n = i+d, last
+		}
+	}
+	return from, n
 }
 
 // sectorsOf cuts the payload into sectors in l.buf.

@@ -326,9 +326,7 @@ func (r *reader) apply(records []layout.LogRecord, seq uint64) error {
 			if b == nil {
 				return r.corrupt(r.report.Head, fmt.Sprintf("transaction %d changes block %d, which the log does not hold", seq, rec.Block))
 			}
-			for _, x := range rec.Ranges {
-				copy(b[x.Off:], x.Bytes)
-			}
+			layout.Apply(b, rec.Ranges)
 			r.blocks[rec.Block] = b
 		}
 	}

@@ -440,10 +440,11 @@ func TestRecordsOfTheLog(t *testing.T) {
 	image := bytes.Repeat([]byte{7}, 1024)
 	var p []byte
 	p = AppendImage(p, 11, image)
-	p = AppendDelta(p, 12, true, []Range{{0, []byte("ab")}, {1000, []byte("c")}})
+	p = AppendDelta(p, 12, true, []Range{{Off: 0, Bytes: []byte("ab")}, {Off: 1000, Bytes: []byte("c")}})
+	p = AppendDelta(p, 15, false, []Range{{Off: 4, Bytes: []byte("x")}, {Off: 16, From: 0, Len: 32}})
 	p = AppendRevoke(p, 13)
 	p = AppendData(p, 14, 5, 6, 7, []uint32{1, 2, 3})
-	p = AppendCommit(p, 4)
+	p = AppendCommit(p, 5)
 	var types []RecordType
 	for off := 0; off < len(p); {
 		r, next, err := NextRecord(p, off, 1024)
@@ -457,6 +458,14 @@ func TestRecordsOfTheLog(t *testing.T) {
 				t.Fatal("image")
 			}
 		case RecordDelta:
+			if r.Block == 15 {
+				b := bytes.Repeat([]byte("abcd"), 16)
+				Apply(b, r.Ranges)
+				if want := "abcdxbcdabcdabcd" + strings.Repeat("abcd", 12); string(b) != want || DeltaSize(r.Ranges) != next-off {
+					t.Fatalf("copy: %q", b)
+				}
+				break
+			}
 			if !r.ZeroBase || len(r.Ranges) != 2 || r.Ranges[1].Off != 1000 || DeltaSize(r.Ranges) != next-off {
 				t.Fatal("delta")
 			}
@@ -465,13 +474,13 @@ func TestRecordsOfTheLog(t *testing.T) {
 				t.Fatal("data")
 			}
 		case RecordCommit:
-			if r.Records != 4 || next != len(p) {
+			if r.Records != 5 || next != len(p) {
 				t.Fatal("commit")
 			}
 		}
 		off = next
 	}
-	if len(types) != 5 {
+	if len(types) != 6 {
 		t.Fatal(types)
 	}
 	for i := range p { // the commit record vouches for every byte before it
@@ -498,7 +507,7 @@ func FuzzDecode(f *testing.F) {
 	InitLeaf(blk, 5, 2, 9)
 	f.Add(blk, 16)
 	var p []byte
-	p = AppendDelta(p, 12, true, []Range{{0, []byte("ab")}})
+	p = AppendDelta(p, 12, true, []Range{{Off: 0, Bytes: []byte("ab")}})
 	f.Add(AppendCommit(p, 1), 0)
 	g := testGeometry(f)
 	f.Fuzz(func(t *testing.T, p []byte, n int) {

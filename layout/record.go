@@ -9,7 +9,9 @@ type RecordType uint8
 //
 //	image   1: reserved 1, reserved 2, block 8, then a whole block
 //	delta   2: flags 1 (bit 0: the base is zero, not the block's last version),
-//	           ranges 2, block 8, then per range: offset 2, length 2, bytes
+//	           ranges 2, block 8, then per range: offset 2, length 2, bytes; with bit 15
+//	           of the length set, in place of the bytes an offset 2 in the base, from which
+//	           they are copied (what an insertion into a sorted block has moved)
 //	revoke  3: reserved 1, reserved 2, block 8: what earlier records say of it is void
 //	data    4: reserved 1, blocks 2, first block 8, inode 8, logical 8, generation 4,
 //	           then per block its CRC-32C 4
@@ -39,11 +41,34 @@ type LogRecord struct {
 	Sum      uint32
 }
 
-// Range is a changed part of a block.
+// Range is a changed part of a block: bytes, or (Len > 0) a copy of Len bytes of the base from
+// offset From on.
 type Range struct {
 	Off   int
 	Bytes []byte
+	From  int
+	Len   int
 }
+
+// Apply makes block, which is the base, what the ranges say. It cannot fail: NextRecord has
+// checked the bounds.
+func Apply(block []byte, ranges []Range) {
+	var base []byte
+	for _, r := range ranges {
+		if r.Len > 0 && base == nil {
+			base = append([]byte(nil), block...)
+		}
+	}
+	for _, r := range ranges {
+		if r.Len > 0 {
+			copy(block[r.Off:], base[r.From:r.From+r.Len])
+		} else {
+			copy(block[r.Off:], r.Bytes)
+		}
+	}
+}
+
+const rangeCopy = 1 << 15 // in the length
 
 // Sizes of records without their variable part, in bytes.
 const (
@@ -73,6 +98,11 @@ func AppendDelta(p []byte, block uint64, zeroBase bool, ranges []Range) []byte {
 	p = recordStart(p, RecordDelta, flags, uint16(len(ranges)), block)
 	for _, r := range ranges {
 		p = le.AppendUint16(p, uint16(r.Off))
+		if r.Len > 0 {
+			p = le.AppendUint16(p, uint16(r.Len)|rangeCopy)
+			p = le.AppendUint16(p, uint16(r.From))
+			continue
+		}
 		p = le.AppendUint16(p, uint16(len(r.Bytes)))
 		p = append(p, r.Bytes...)
 	}
@@ -84,6 +114,9 @@ func DeltaSize(ranges []Range) int {
 	n := recordHead
 	for _, r := range ranges {
 		n += rangeHead + len(r.Bytes)
+		if r.Len > 0 {
+			n += 2
+		}
 	}
 	return n
 }
@@ -157,13 +190,25 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 				return r, 0, short
 			}
 			at, k := int(c.u16()), int(c.u16())
+			if k&rangeCopy != 0 {
+				if k &^= rangeCopy; !room(2) {
+					return r, 0, short
+				}
+				from := int(c.u16())
+				if k == 0 || at < end || at+k > blockSize || from+k > blockSize || r.ZeroBase {
+					return r, 0, fmt.Errorf("log record at %d: copy %d+%d from %d of block %d", off, at, k, from, r.Block)
+				}
+				r.Ranges = append(r.Ranges, Range{Off: at, From: from, Len: k})
+				end = at + k
+				continue
+			}
 			if k == 0 || at < end || at+k > blockSize {
 				return r, 0, fmt.Errorf("log record at %d: range %d+%d of block %d", off, at, k, r.Block)
 			}
 			if !room(k) {
 				return r, 0, short
 			}
-			r.Ranges = append(r.Ranges, Range{at, c.take(k)})
+			r.Ranges = append(r.Ranges, Range{Off: at, Bytes: c.take(k)})
 			end = at + k
 		}
 	case RecordRevoke:
