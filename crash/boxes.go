@@ -81,34 +81,51 @@ func product(dst, a []uint64, n int, b []uint64, pos []int) []uint64 {
 	return dst
 }
 
+// weight is a number of assignments: small, unless big is there.
+type weight struct {
+	small uint64
+	big   *big.Int
+}
+
+// int is the weight as a big integer, for which it may use tmp.
+func (w weight) int(tmp *big.Int) *big.Int {
+	if w.big != nil {
+		return w.big
+	}
+	return tmp.SetUint64(w.small)
+}
+
 // weigh is the number of assignments in rows, each variable's classes counted with their
 // multiplicities.
-func (s *space) weigh(vars []int32, rows []uint64) *big.Int {
-	sum := new(big.Int)
-	var small, carry uint64
-	var term, factor big.Int
+func (s *space) weigh(vars []int32, rows []uint64) weight {
 	n := len(vars)
+	var sum uint64
 	for i := 0; i < len(rows); i += n {
-		w, fits := uint64(1), true
-		for j := 0; fits && j < n; j++ {
-			var hi uint64
-			hi, w = bits.Mul64(w, s.vars[vars[j]].count(rows[i+j]))
-			fits = hi == 0
-		}
-		if fits {
-			if small, carry = bits.Add64(small, w, 0); carry != 0 {
-				term.SetBit(term.SetInt64(0), 64, 1)
-				sum.Add(sum, &term)
+		w, hi := uint64(1), uint64(0)
+		for j := range n {
+			if hi, w = bits.Mul64(w, s.vars[vars[j]].count(rows[i+j])); hi != 0 {
+				return weight{big: s.weighBig(vars, rows)}
 			}
-			continue
 		}
+		if sum, hi = bits.Add64(sum, w, 0); hi != 0 {
+			return weight{big: s.weighBig(vars, rows)}
+		}
+	}
+	return weight{small: sum}
+}
+
+// weighBig is weigh without a bound.
+func (s *space) weighBig(vars []int32, rows []uint64) *big.Int {
+	n := len(vars)
+	var sum, term, factor big.Int
+	for i := 0; i < len(rows); i += n {
 		term.SetInt64(1)
 		for j := range n {
 			term.Mul(&term, factor.SetUint64(s.vars[vars[j]].count(rows[i+j])))
 		}
-		sum.Add(sum, &term)
+		sum.Add(&sum, &term)
 	}
-	return sum.Add(sum, term.SetUint64(small))
+	return &sum
 }
 
 // effect is what an outcome says about one variable from then on.
@@ -122,6 +139,13 @@ type effect struct {
 // are alike in all rows stand alone, so groups stay small.
 func reduce(dst []effect, vars []int32, rows []uint64) []effect {
 	n := len(vars)
+	if n == 1 {
+		m := uint64(0)
+		for _, row := range rows {
+			m |= row
+		}
+		return append(dst, effect{v: vars[0], mask: m})
+	}
 	tied := make([]bool, n)
 	count := 0
 	for j := range n {

@@ -69,8 +69,9 @@ type step struct {
 	calls  uint64 // digest of the reads before it
 	out    []outcome
 	chosen int
-	old    *big.Int // assignments of the variables that it concerns, before it; nil: it says nothing
-	states big.Int  // states that take the path up to and with the chosen outcome
+	tied   bool    // it concerns variables
+	old    weight  // assignments of these, before it
+	states big.Int // states that take the path up to and with the chosen outcome
 
 	buf     []byte   // backs the contents
 	effects []effect // backs the effects
@@ -83,7 +84,7 @@ type outcome struct {
 	place   int    // the index to return
 	err     error
 	effects []effect
-	states  *big.Int // assignments of the variables that the step concerns, after it
+	states  weight // assignments of the variables that the step concerns, after it
 }
 
 // load makes the device one over sp, whose image must have the size of the device.
@@ -466,13 +467,13 @@ func (d *lazy) weigh(n int) {
 	if n > 0 {
 		before = &d.steps[n-1].states
 	}
-	if st.old == nil {
+	if !st.tied {
 		st.states.Set(before)
 		return
 	}
-	var rest big.Int
-	rest.Quo(before, st.old) // exact: the rest of the variables
-	st.states.Mul(&rest, st.out[st.chosen].states)
+	s := &d.search
+	s.rest.Quo(before, st.old.int(&s.factor)) // exact: the rest of the variables
+	st.states.Mul(&s.rest, st.out[st.chosen].states.int(&s.factor))
 }
 
 // next goes on to the next path in the order of depth first; false when there is none.

@@ -13,7 +13,7 @@ import (
 // with a few versions each; what exceeds them fails with ErrLimit rather than taking forever.
 const (
 	maxMixes      = 1 << 20 // mixes of sector versions tried, in each half where there are two
-	directMixes   = 1 << 12 // up to here all mixes are tried one by one
+	directMixes   = 1 << 12 // up to here every pair of halves is compared
 	maxCandidates = 1 << 12 // mixes that pass
 )
 
@@ -26,7 +26,9 @@ type search struct {
 	pieces  []piece
 	layers  []pieceLayer
 	options []option
-	picked  []int // by piece: the option taken, -1 for the bottom, or pickedBad
+	picked  []int    // by piece: the option taken, -1 for the bottom, or pickedBad
+	left    []uint32 // sums of the mixes of the first pieces
+	right   []uint32 // and of the others
 	target  uint32
 	checked bool
 	mixes   int
@@ -42,6 +44,8 @@ type search struct {
 	rows       [][]uint64
 	groups     []*group
 	groupPlace []int
+
+	total, factor, rest big.Int // scratch
 }
 
 // piece is the part of a read that lies in one sector.
@@ -98,7 +102,7 @@ func (d *lazy) outcomes(st *step, c *disk.Check) error {
 			failed = errFailed
 		}
 	}
-	st.out, st.old = st.out[:0], nil
+	st.out, st.tied = st.out[:0], false
 	st.buf, st.effects = st.buf[:0], st.effects[:0]
 	if len(s.found) == 0 {
 		st.out = append(st.out, outcome{err: failed})
@@ -112,7 +116,7 @@ func (d *lazy) outcomes(st *step, c *disk.Check) error {
 		return err
 	}
 	defer s.end()
-	st.old = s.sp.weigh(s.vars, s.x)
+	st.tied, st.old = true, s.sp.weigh(s.vars, s.x)
 
 	for i := range s.found {
 		f := &s.found[i]
@@ -140,19 +144,19 @@ func (d *lazy) outcomes(st *step, c *disk.Check) error {
 		s.row(o)
 		s.rows[o] = append(s.rows[o], s.x...)
 	}
-	var sum big.Int
+	s.total.SetInt64(0)
 	for i := range st.out {
 		o := &st.out[i]
 		o.states = s.sp.weigh(s.vars, s.rows[i])
-		sum.Add(&sum, o.states)
+		s.total.Add(&s.total, o.states.int(&s.factor))
 		if len(st.out) > 1 {
 			from := len(st.effects)
 			st.effects = reduce(st.effects, s.vars, s.rows[i])
 			o.effects = st.effects[from:len(st.effects):len(st.effects)]
 		}
 	}
-	if sum.Cmp(st.old) != 0 {
-		panic(fmt.Sprintf("crash: outcomes of %v of %v states", &sum, st.old))
+	if old := st.old.int(&s.factor); s.total.Cmp(old) != 0 {
+		panic(fmt.Sprintf("crash: outcomes of %v of %v states", &s.total, old))
 	}
 	return nil
 }
@@ -247,26 +251,27 @@ func (s *search) place(d *lazy, k int, off int64, n int, c *disk.Check, checked 
 	}
 	s.target = ^c.Want ^ times(^c.Seed, shift(n))
 	emit := func(sum uint32) error { return s.emit(d, k, sum, c) }
-	total, independent := 1, checked
-	for i := range s.pieces {
-		total *= s.count(i)
-		if total > directMixes {
-			break
-		}
+	if checked && len(s.pieces) > 1 && s.independent() {
+		return readable, certain, s.meet(d, emit)
 	}
+	return readable, certain, s.walk(d, 0, len(s.pieces), 0, emit)
+}
+
+// independent reports whether each piece depends on at most one variable, and no two on the
+// same.
+func (s *search) independent() bool {
 	for i := range s.pieces {
 		pc := &s.pieces[i]
+		if pc.hi-pc.lo > 1 {
+			return false
+		}
 		for j := range i {
 			if qc := &s.pieces[j]; pc.lo < pc.hi && qc.lo < qc.hi && s.layers[pc.lo].v == s.layers[qc.lo].v {
-				independent = false
+				return false
 			}
 		}
-		independent = independent && pc.hi-pc.lo <= 1
 	}
-	if total <= directMixes || !independent {
-		return readable, certain, s.walk(d, 0, len(s.pieces), 0, emit)
-	}
-	return readable, certain, s.meet(d, emit)
+	return true
 }
 
 // count is the number of contents of the i-th piece.
@@ -425,15 +430,14 @@ func (s *search) walkLayer(d *lazy, i, li, end int, sum uint32, done func(sum ui
 // pickedBad in search.picked says that the sector is bad.
 const pickedBad = -2
 
-// meet is walk for pieces that do not share variables and have at most one layer each: it finds
-// the mixes with the wanted CRC from two halves (meet in the middle).
+// meet is walk for independent pieces: it finds the mixes that have the wanted CRC from the sums
+// of two halves (meet in the middle).
 func (s *search) meet(d *lazy, emit func(sum uint32) error) error {
 	half, left, right := 0, 1, 1
-	for i, j := 0, len(s.pieces)-1; i <= j; {
+	for j := len(s.pieces) - 1; half <= j; {
 		if left <= right {
-			left = min(left*s.count(i), maxMixes+1)
-			i++
-			half = i
+			left = min(left*s.count(half), maxMixes+1)
+			half++
 		} else {
 			right = min(right*s.count(j), maxMixes+1)
 			j--
@@ -442,39 +446,107 @@ func (s *search) meet(d *lazy, emit func(sum uint32) error) error {
 	if left > maxMixes || right > maxMixes {
 		return fmt.Errorf("more than %d times %d mixes of sector versions: %w", maxMixes, maxMixes, ErrLimit)
 	}
-	halves := make(map[uint32][]int, left) // by sum: the picks of each mix of the left pieces
-	if err := s.walk(d, 0, half, 0, func(sum uint32) error {
-		halves[sum] = append(halves[sum], s.picked[:half]...)
-		return nil
-	}); err != nil {
-		return err
-	}
-	s.mixes = 0
-	return s.walk(d, half, len(s.pieces), 0, func(sum uint32) error {
-		picks := halves[s.target^sum]
-		for ; len(picks) > 0; picks = picks[half:] {
-			if err := s.replay(d, 0, picks[:half], func() error { return emit(s.target) }); err != nil {
-				return err
+	s.left = s.sums(s.left[:0], 0, half)
+	s.right = s.sums(s.right[:0], half, len(s.pieces))
+	if len(s.left)*len(s.right) <= directMixes {
+		for l, x := range s.left {
+			x ^= s.target
+			for r, y := range s.right {
+				if x != y {
+					continue
+				}
+				s.pick(0, half, l)
+				s.pick(half, len(s.pieces), r)
+				if err := s.replay(d, 0, emit); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
-	})
+	}
+	numbers := make(map[uint32][]int32, len(s.left))
+	for l, x := range s.left {
+		numbers[x] = append(numbers[x], int32(l))
+	}
+	for r, y := range s.right {
+		for _, l := range numbers[s.target^y] {
+			s.pick(0, half, int(l))
+			s.pick(half, len(s.pieces), r)
+			if err := s.replay(d, 0, emit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// replay narrows d.mask to the box of the picks of the pieces from i on, and calls done.
-func (s *search) replay(d *lazy, i int, picks []int, done func() error) error {
-	if len(picks) == 0 {
-		return done()
+// sums appends to dst the contributions of all mixes of the pieces from lo to hi, in the order
+// of their numbers, of which the first piece is the lowest digit.
+func (s *search) sums(dst []uint32, lo, hi int) []uint32 {
+	dst = append(dst, 0)
+	for i := lo; i < hi; i++ {
+		n := len(dst)
+		for k := 1; k < s.count(i); k++ {
+			sum := s.sum(i, k)
+			for _, x := range dst[:n] {
+				dst = append(dst, x^sum)
+			}
+		}
+		sum := s.sum(i, 0)
+		for j := range dst[:n] {
+			dst[j] ^= sum
+		}
 	}
-	s.picked[i] = picks[0]
-	if picks[0] < 0 {
-		return s.replay(d, i+1, picks[1:], done)
+	return dst
+}
+
+// sum is what the k-th content of the i-th piece, of one layer at most, contributes: the options
+// come first, then the bottom.
+func (s *search) sum(i, k int) uint32 {
+	pc := &s.pieces[i]
+	if pc.lo < pc.hi {
+		if l := &s.layers[pc.lo]; l.lo+k < l.hi {
+			return s.options[l.lo+k].sum
+		}
 	}
-	v := s.layers[s.pieces[i].lo].v
-	m := d.mask[v]
-	defer func() { d.mask[v] = m }()
-	d.mask[v] = m & s.options[picks[0]].mask
-	return s.replay(d, i+1, picks[1:], done)
+	return pc.sum
+}
+
+// pick picks the mix of the pieces from lo to hi with that number.
+func (s *search) pick(lo, hi, number int) {
+	for i := lo; i < hi; i++ {
+		pc := &s.pieces[i]
+		s.picked[i] = -1
+		if pc.lo == pc.hi {
+			continue
+		}
+		n := s.count(i)
+		l := &s.layers[pc.lo]
+		if k := l.lo + number%n; k < l.hi {
+			s.picked[i] = k
+		}
+		number /= n
+	}
+}
+
+// replay narrows d.mask to the box of what is picked for the pieces from i on, and emits it.
+func (s *search) replay(d *lazy, i int, emit func(sum uint32) error) error {
+	if i == len(s.pieces) {
+		return emit(s.target)
+	}
+	pc := &s.pieces[i]
+	if pc.lo == pc.hi {
+		return s.replay(d, i+1, emit)
+	}
+	l := &s.layers[pc.lo]
+	m := d.mask[l.v]
+	defer func() { d.mask[l.v] = m }()
+	if oi := s.picked[i]; oi >= 0 {
+		d.mask[l.v] = m & s.options[oi].mask
+	} else {
+		d.mask[l.v] = m & l.fall
+	}
+	return s.replay(d, i+1, emit)
 }
 
 // emit takes the mix that is picked as a candidate, if it passes.
