@@ -189,7 +189,11 @@ func TestModel(t *testing.T) {
 		cache   int64
 	}{{1024, 1 << 20, 60_000, 0}, {4096, 4 << 20, 200_000, 0}, {1024, 24 << 20, 3 << 20, 1 << 20}, {2048, 3 << 20, 100_000, 0}} {
 		t.Run(fmt.Sprintf("%d-%d", c.block, c.size), func(t *testing.T) {
-			for seed := range uint64(6) {
+			seeds := uint64(6)
+			if testing.Short() {
+				seeds = 1
+			}
+			for seed := range seeds {
 				v, mem := newVolume(t, c.size, testFormat(c.block), Options{CacheBytes: c.cache})
 				r := rand.New(rand.NewPCG(seed, 1))
 				m := model{}
