@@ -44,7 +44,7 @@ func CopyIn(v *volume.Volume, host string, dir volume.Ino, name string, o Option
 		return Stats{}, err
 	}
 	defer c.root.Close()
-	err = c.node(rel, dir, name)
+	err = c.node(rel, info, dir, name)
 	return c.stats, c.fail(err)
 }
 
@@ -104,12 +104,8 @@ func (c *in) fail(err error) error {
 	return c.at(".", err)
 }
 
-// node copies rel to a name in a directory of the volume.
-func (c *in) node(rel string, dir volume.Ino, name string) error {
-	info, err := c.root.Lstat(rel)
-	if err != nil {
-		return c.at(rel, err)
-	}
+// node copies rel, of which info has been read, to a name in a directory of the volume.
+func (c *in) node(rel string, info fs.FileInfo, dir volume.Ino, name string) error {
 	st := statOf(info)
 	old, err := c.v.Lookup(dir, name)
 	exists := err == nil
@@ -197,7 +193,7 @@ func (c *in) fill(rel string, info fs.FileInfo, ino volume.Ino, own bool) error 
 		if c.excluded(sub, si) {
 			continue
 		}
-		if err := c.node(sub, ino, name); err != nil {
+		if err := c.node(sub, si, ino, name); err != nil {
 			return err
 		}
 	}

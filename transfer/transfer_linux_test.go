@@ -276,17 +276,19 @@ func TestFifoInPlaceOfFile(t *testing.T) {
 	write(t, filepath.Join(dir, "a"), strings.Repeat("x", 100))
 	b := write(t, filepath.Join(dir, "b"), "y")
 	im := newImage(t, 4096, 4<<20)
-	swap := func(rel string, _ int64) {
-		if rel == "a" {
-			_ = os.Remove(b)
-			_ = unix.Mkfifo(b, 0o600)
+	swap := func(rel string, _ fs.FileInfo) bool { // the last thing before b is opened
+		if rel == "b" {
+			if err := errors.Join(os.Remove(b), unix.Mkfifo(b, 0o600)); err != nil {
+				t.Error(err)
+			}
 		}
+		return false
 	}
 	done := make(chan error, 1)
-	go func() { _, err := FromDir(im.Volume, dir, Options{Progress: swap}); done <- err }()
+	go func() { _, err := FromDir(im.Volume, dir, Options{Exclude: swap}); done <- err }()
 	select {
 	case err := <-done:
-		if !errors.Is(err, ErrChanged) {
+		if !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), b+":") {
 			t.Errorf("err = %v", err)
 		}
 	case <-time.After(20 * time.Second):

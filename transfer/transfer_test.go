@@ -218,7 +218,15 @@ func TestReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 		im := newImage(t, 4096, 8<<20)
-		im.fromDir(t, dir, Options{Preserve: true, Owner: &Owner{1, 2}, Clamp: clamp})
+		var order []string
+		im.fromDir(t, dir, Options{Preserve: true, Owner: &Owner{1, 2}, Clamp: clamp, Progress: func(rel string, n int64) {
+			if n == 0 {
+				order = append(order, rel)
+			}
+		}})
+		if got := strings.Join(order, " "); got != ". Z a b sparse sub sub/deep sub/deep/x sub/y sub/z" {
+			t.Errorf("copied in the order %s", got)
+		}
 		for path, want := range map[string]time.Time{"/a": early, "/b": clamp, "/sub": clamp, "/": clamp} {
 			ino, err := im.Tree().Resolve(path, true)
 			if err != nil {
@@ -246,6 +254,13 @@ func TestChangedSource(t *testing.T) {
 		"shorter": func(p string) error { return os.Truncate(p, 1_500_000) },
 		"touched": func(p string) error { return os.Chtimes(p, time.Time{}, time.Unix(1, 0)) },
 		"gone":    os.Remove,
+		"longer, with its old time": func(p string) error {
+			st, err := os.Stat(p)
+			if err != nil {
+				return err
+			}
+			return errors.Join(os.WriteFile(p, []byte(big+"x"), 0o644), os.Chtimes(p, time.Time{}, st.ModTime()))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

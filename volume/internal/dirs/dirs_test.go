@@ -424,6 +424,38 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
+// Next takes any position, also one inside a record: the first entry at or behind it comes.
+func TestAnyPosition(t *testing.T) {
+	f := newFixture(t, 1024, 20000, 64)
+	var starts []uint64
+	for i := range 200 {
+		starts = append(starts, f.insert(strings.Repeat("n", i%40+1)+fmt.Sprint(i), 1))
+	}
+	for i := 0; i < 200; i += 3 {
+		f.remove(strings.Repeat("n", i%40+1) + fmt.Sprint(i))
+	}
+	live := map[uint64]bool{}
+	for i, p := range starts {
+		if i%3 != 0 {
+			live[p] = true
+		}
+	}
+	d := f.dir()
+	for l := range f.in.Size / 1024 {
+		want, wantOK := uint64(0), false
+		for off := layout.Body(1024) + 3; off >= 0; off-- {
+			pos := layout.Position(l, off)
+			if live[pos] {
+				want, wantOK = pos, true
+			}
+			_, at, _, ok, err := d.Next(pos)
+			if first, _ := layout.SplitPosition(at); err != nil || wantOK && at != want || !wantOK && ok && first == l {
+				t.Fatalf("behind %d:%d comes %#x, %v, %v; want %#x, %v", l, off, at, ok, err, want, wantOK)
+			}
+		}
+	}
+}
+
 // What cannot be a name is refused, and found nowhere.
 func TestNames(t *testing.T) {
 	f := newFixture(t, 1024, 20000, 64)
