@@ -65,8 +65,11 @@ func (o *op) take(near uint64, want int) (first uint64, n int, err error) {
 			from = near - g.GroupStart(group)
 		}
 		first, n, err := o.takeIn(group, from, want)
-		if err != nil || n > 0 {
-			return first, n, err
+		if err != nil && !isMedia(err) { // a group whose bitmap is damaged is left alone
+			return 0, 0, err
+		}
+		if err == nil && n > 0 {
+			return first, n, nil
 		}
 	}
 }
@@ -96,11 +99,16 @@ func (o *op) takeIn(group, from uint64, want int) (uint64, int, error) {
 			return 0, 0, nil
 		}
 	}
+	table, _ := g.SumPlace(g.GroupStart(group) + at)
+	if _, err := o.Read(table, layout.KindSums); err != nil {
+		return 0, 0, err // its checksum could not be kept
+	}
 	if b, err = o.Edit(no, layout.KindBitmap); err != nil {
 		return 0, 0, err
 	}
 	body = layout.BlockBody(b)
 	n := 0
+	want = min(want, g.SumsPerBlock()-int(at)%g.SumsPerBlock())
 	for n < want && at+uint64(n) < length && !layout.Bit(body, at+uint64(n)) && !busy.bit(at+uint64(n)) {
 		layout.SetBit(body, at+uint64(n), true)
 		n++

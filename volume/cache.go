@@ -7,17 +7,21 @@ import (
 )
 
 // blockCache keeps clean metadata blocks of a volume that stays open. It is lossy, and its
-// writes are asynchronous: an entry carries the generation of the cache at the time its block
-// was read, and one that is older than the block's last change is not believed.
+// writes are asynchronous: a Set that waits in its queue may take effect after a later change
+// of the block. So an entry carries the generation of its block (of all blocks that share a
+// counter with it), which every commit of the block advances, and is believed only while that
+// is the current one. Contents are frozen: nobody changes what is in the cache.
 type blockCache struct {
 	c   *ristretto.Cache[uint64, cached]
-	gen atomic.Uint64
+	gen [1 << 12]atomic.Uint64
 }
 
 type cached struct {
 	data []byte
 	gen  uint64
 }
+
+func (b *blockCache) counter(no uint64) *atomic.Uint64 { return &b.gen[no%uint64(len(b.gen))] }
 
 func newCache(bytes int64, blockSize int) (*blockCache, error) {
 	if bytes <= 0 {
@@ -29,11 +33,20 @@ func newCache(bytes int64, blockSize int) (*blockCache, error) {
 	return &blockCache{c: c}, err
 }
 
-func (b *blockCache) generation() uint64 {
+// generation is to be taken before a block is read from the device, and handed to put.
+func (b *blockCache) generation(no uint64) uint64 {
 	if b == nil {
 		return 0
 	}
-	return b.gen.Load()
+	return b.counter(no).Load()
+}
+
+// changed makes every older version of a block void.
+func (b *blockCache) changed(no uint64) {
+	if b != nil {
+		b.counter(no).Add(1)
+		b.c.Del(no)
+	}
 }
 
 // get is a frozen copy of a block, or nil.
@@ -41,7 +54,7 @@ func (b *blockCache) get(no uint64) []byte {
 	if b == nil {
 		return nil
 	}
-	if e, ok := b.c.Get(no); ok {
+	if e, ok := b.c.Get(no); ok && e.gen == b.counter(no).Load() {
 		return e.data
 	}
 	return nil
@@ -54,13 +67,6 @@ func (b *blockCache) put(no uint64, p []byte, gen uint64) {
 	}
 	b.c.Del(no)
 	b.c.Set(no, cached{p, gen}, int64(len(p)))
-}
-
-// del forgets a block that is about to change owner.
-func (b *blockCache) del(no uint64) {
-	if b != nil {
-		b.c.Del(no)
-	}
 }
 
 func (b *blockCache) close() {

@@ -1,7 +1,9 @@
 package volume
 
 import (
+	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/disk"
@@ -12,16 +14,16 @@ import (
 // FormatOptions say what volume to make; zero fields have defaults.
 type FormatOptions struct {
 	Label          string
-	UUID           [16]byte
-	HashKey        [16]byte
-	BlockSize      int // 1024, 2048 or 4096 (default)
-	SectorSize     int // 512 (default) or 4096
+	UUID           [16]byte // zero: random
+	HashKey        [16]byte // zero: random
+	BlockSize      int      // 1024, 2048 or 4096 (default)
+	SectorSize     int      // 512 (default) or 4096
 	InodesPerGroup uint32
-	RunBlocks      uint64 // blocks of one log run; default: by size
-	Reserved       uint64 // blocks kept back; default: 0.5%, 8 to 1024
-	Size           int64  // bytes; default: the device's
-	Now            time.Time
-	RootMode       uint16 // permissions of the root directory; default 0755
+	RunBlocks      uint64    // blocks of one log run; default: by size
+	Reserved       uint64    // blocks kept back; default: 0.5%, 8 to 1024
+	Size           int64     // bytes; default: the device's
+	Now            time.Time // zero: the time
+	RootMode       uint16    // permissions of the root directory; default 0755
 	UID, GID       uint32
 }
 
@@ -136,6 +138,49 @@ func freeBlocks(g *layout.Geometry) uint64 {
 	return last*(g.GroupLen(0)-g.GroupTables(0)) + g.GroupLen(last) - g.GroupTables(last)
 }
 
+// defaults fills in what is not derived from the size.
+func (o *FormatOptions) defaults() error {
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	var zero [16]byte
+	if o.UUID == zero {
+		if _, err := rand.Read(o.UUID[:]); err != nil {
+			return err
+		}
+		o.UUID[6], o.UUID[8] = o.UUID[6]&0x0f|0x40, o.UUID[8]&0x3f|0x80 // RFC 9562, version 4
+	}
+	if o.HashKey == zero {
+		if _, err := rand.Read(o.HashKey[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearRuns makes sure that nothing of an older log with the same UUID is left in the runs. Only
+// what is not zero is written, so that a sparse image stays so.
+func clearRuns(dev disk.Device, g *layout.Geometry) error {
+	p := make([]byte, 1<<20)
+	off := int64(g.LogRun(0)) * int64(g.BlockSize)
+	end := off + 2*int64(g.RunBlocks)*int64(g.BlockSize)
+	for off < end {
+		q := p[:min(int64(len(p)), end-off)]
+		err := disk.ReadFull(dev, q, off)
+		if err != nil && !isMedia(err) {
+			return err
+		}
+		if err != nil || slices.ContainsFunc(q, func(b byte) bool { return b != 0 }) {
+			clear(q)
+			if _, err := dev.WriteAt(q, off); err != nil {
+				return err
+			}
+		}
+		off += int64(len(q))
+	}
+	return nil
+}
+
 // Format makes an empty volume on a device. It is not valid before its last write, the superblock.
 //
 // Errors: ErrTooSmall, ErrInvalid, and those of the device.
@@ -143,6 +188,9 @@ func Format(dev disk.Device, o FormatOptions) error {
 	size := o.Size
 	if size == 0 {
 		size = dev.Size()
+	}
+	if err := o.defaults(); err != nil {
+		return err
 	}
 	if size > dev.Size() {
 		return fmt.Errorf("size %d, the device has %d: %w", size, dev.Size(), ErrInvalid)
@@ -213,15 +261,18 @@ func Format(dev disk.Device, o FormatOptions) error {
 	if err := write(g.TotalsBlock(), totals); err != nil {
 		return err
 	}
+	if err := clearRuns(dev, &g); err != nil {
+		return err
+	}
 	if err := journal.Make(dev, &g, seeds); err != nil {
 		return err
 	}
 	clear(slot)
 	layout.EncodeSuperblock(slot, s)
-	if _, err := dev.WriteAt(slot, g.BackupOffset()); err != nil {
+	if err := dev.Flush(); err != nil { // everything before the superblock that makes it valid
 		return err
 	}
-	if err := dev.Flush(); err != nil { // everything before the superblock that makes it valid
+	if _, err := dev.WriteAt(slot, g.BackupOffset()); err != nil {
 		return err
 	}
 	for i := range 2 {

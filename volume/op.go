@@ -267,7 +267,7 @@ func (v *Volume) committed(no uint64, k layout.Kind) ([]byte, error) {
 	if p := v.cache.get(no); p != nil {
 		return p, nil
 	}
-	gen := v.cache.generation()
+	gen := v.cache.generation(no)
 	p := make([]byte, v.g.BlockSize)
 	off := int64(no) * int64(v.g.BlockSize)
 	if k == layout.KindInodes {

@@ -874,3 +874,56 @@ func TestSparse(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A volume made where another one with the same UUID was has nothing of that in its log.
+func TestFormatAgain(t *testing.T) {
+	mem := disk.NewMemory(4 << 20)
+	f := testFormat(1024)
+	for round := range 3 {
+		if err := Format(mem, f); err != nil {
+			t.Fatal(err)
+		}
+		v := must[*Volume](t)(Open(mem, Options{Clock: testClock}))
+		if got, err := load(v); err != nil || len(got) != 0 {
+			t.Fatalf("round %d: a new volume has %d files, %v", round, len(got), err)
+		}
+		for i := range 20 {
+			mkfile(t, v, fmt.Sprint(i))
+			if err := v.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if i == 3 && round > 0 { // what was logged here before goes on behind this
+				break
+			}
+		}
+		checkDevice(t, mem)
+	}
+}
+
+// A group whose bitmap is damaged is left alone; the others go on.
+func TestDamagedBitmap(t *testing.T) {
+	mem := disk.NewMemory(24 << 20)
+	if err := Format(mem, testFormat(1024)); err != nil {
+		t.Fatal(err)
+	}
+	v := must[*Volume](t)(Open(mem, Options{Clock: testClock}))
+	a := mkfile(t, v, "a")
+	v = reopen(t, v, mem)
+	mem.Bytes()[int64(v.g.BitmapBlock(0))*1024+200] ^= 1
+	data := noise(1, 500_000)
+	if _, err := v.Write(a, data, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, v, a, data)
+	if _, err := v.Create(Root, "b", NewNode{Mode: layout.ModeFile}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("an inode of the damaged group: %v", err)
+	}
+	v = reopen(t, v, mem)
+	wantContent(t, v, a, data)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
