@@ -337,8 +337,8 @@ func (o *op) above(ino, dir Ino, in layout.Inode) (bool, error) {
 //
 // The steps are: the count of what moves up (it is about to have two names) | the new entry |
 // a moved directory's parent | the old entry out | the counts down, and only then what the
-// new name had meant before.
-func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint) error {
+// new name had meant before. dirOnly: a slash behind a name says that only a directory will do.
+func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, dirOnly bool) error {
 	if flags&^RenameNoReplace != 0 {
 		return ErrInvalid
 	}
@@ -372,6 +372,9 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint) 
 	}
 	if found && flags&RenameNoReplace != 0 {
 		return ErrExist
+	}
+	if dirOnly && !in.IsDir() {
+		return ErrNotDir
 	}
 	target := Ino(nd.Ino)
 	var tin layout.Inode
@@ -615,7 +618,7 @@ func (v *Volume) Rmdir(dir Ino, name string) error {
 // lies above the old name), ErrInvalid (a directory into itself; unknown flags), ErrBusy ("."
 // or ".."), ErrTooManyLinks, ErrNameTooLong, ErrNoSpace, ErrReadOnly.
 func (v *Volume) Rename(odir Ino, oname string, ndir Ino, nname string, flags uint) error {
-	return v.update(v.needRename(), func(o *op) error { return o.rename(odir, oname, ndir, nname, flags) })
+	return v.update(v.needRename(), func(o *op) error { return o.rename(odir, oname, ndir, nname, flags, false) })
 }
 
 // Setattr changes the attributes that s names, in one operation: chmod(2), chown(2),

@@ -341,7 +341,10 @@ func (t *Tree) Link(oldname, newname string) error {
 
 // Rename moves a name, see [Volume.Rename], rename(2). Only a directory may have slashes
 // behind its name.
-func (t *Tree) Rename(oldname, newname string) error {
+func (t *Tree) Rename(oldname, newname string) error { return t.RenameFlags(oldname, newname, 0) }
+
+// RenameFlags is Rename with the flags of [Volume.Rename], renameat2(2).
+func (t *Tree) RenameFlags(oldname, newname string, flags uint) error {
 	return linkError("rename", oldname, newname, t.v.update(t.v.needRename(), func(o *op) error {
 		from, err := o.walker().place(Root, oldname)
 		if err != nil {
@@ -351,19 +354,17 @@ func (t *Tree) Rename(oldname, newname string) error {
 		if err != nil {
 			return err
 		}
-		if from.kind != lastName || to.kind != lastName {
+		switch {
+		case flags&^RenameNoReplace != 0:
+			return ErrInvalid
+		case from.kind != lastName:
+			return ErrBusy
+		case to.kind != lastName && flags&RenameNoReplace != 0:
+			return ErrExist
+		case to.kind != lastName:
 			return ErrBusy
 		}
-		if from.slash || to.slash {
-			_, in, err := o.entry(from.dir, &from.in, from.name)
-			if err != nil {
-				return err
-			}
-			if !in.IsDir() {
-				return ErrNotDir
-			}
-		}
-		return o.rename(from.dir, from.name, to.dir, to.name, 0)
+		return o.rename(from.dir, from.name, to.dir, to.name, flags, from.slash || to.slash)
 	}))
 }
 
