@@ -48,7 +48,6 @@ type checker struct {
 	owner   []uint64    // per block of the initialised groups: 0, or the inode that owns it
 	buf     []byte
 	blur    bool // something could not be read: what nothing reaches may belong to it
-	names   map[uint64]bool
 }
 
 // Check reads the volume on dev. An error means that there is no volume to judge, or that the

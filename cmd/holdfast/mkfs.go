@@ -21,11 +21,11 @@ import (
 
 // mkfsOptions are the flags of mkfs.
 type mkfsOptions struct {
-	from, label, id    string
-	blockSize, sector  sizeFlag
-	inodes             uint64
-	free               string
-	force, quiet, root bool
+	from, label, id   string
+	blockSize, sector sizeFlag
+	inodes            uint64
+	free              string
+	force, quiet      bool
 }
 
 func mkfsCommand() *cobra.Command {
