@@ -93,9 +93,9 @@ func (o *op) takeIn(group, from uint64, want int) (uint64, int, error) {
 	}
 	body := layout.BlockBody(b)
 	length := g.GroupLen(group)
-	at, ok := firstFree(body, busy, from, length)
+	at, ok := bestRun(body, busy, from, length, want)
 	if !ok {
-		if at, ok = firstFree(body, busy, 0, min(from, length)); !ok {
+		if at, ok = bestRun(body, busy, 0, min(from, length), want); !ok {
 			return 0, 0, nil
 		}
 	}
@@ -130,6 +130,35 @@ func (o *op) takeIn(group, from uint64, want int) (uint64, int, error) {
 }
 
 func (b groupBits) bit(i uint64) bool { return b != nil && b[i>>3]>>(i&7)&1 != 0 }
+
+// runsSeen is how many free runs an allocation looks at before it takes the longest of them.
+const runsSeen = 32
+
+// bestRun is where a run of want free bits begins from on, below end: at from itself if that is
+// free, for what is there continues what lies before it; else the first one that is long
+// enough, or the longest of the first few.
+func bestRun(body []byte, busy groupBits, from, end uint64, want int) (best uint64, ok bool) {
+	longest := uint64(0)
+	at := from
+	for range runsSeen {
+		free, found := firstFree(body, busy, at, end)
+		if !found {
+			break
+		}
+		n := uint64(1)
+		for n < uint64(want) && free+n < end && !layout.Bit(body, free+n) && !busy.bit(free+n) {
+			n++
+		}
+		if n > longest {
+			best, longest = free, n
+		}
+		if n == uint64(want) || from > 0 && free == from {
+			break
+		}
+		at = free + n
+	}
+	return best, longest > 0
+}
 
 // firstFree is the first bit from on, below end, that is clear in both.
 func firstFree(body []byte, busy groupBits, from, end uint64) (uint64, bool) {

@@ -107,7 +107,8 @@ func (o *op) putInode(ino Ino, in *layout.Inode) error {
 	return nil
 }
 
-// allocInode takes a free inode, in the group of near if there is one.
+// allocInode takes a free inode: for a directory in the next of the groups in use, for anything
+// else in the group of near if it can. A new group comes into use when no other has one.
 func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
 	v := o.v
 	g := &v.g
@@ -115,6 +116,11 @@ func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
 		return 0, layout.Inode{}, ErrNoSpace
 	}
 	start, _ := g.InodeGroup(uint64(max(near, 1)))
+	if dir { // a directory's files lie near it: directories go apart
+		v.lastDir++
+		start = v.lastDir
+	}
+	start %= v.totals.Groups
 	for i := uint64(0); ; i++ {
 		group := start + i
 		if i >= v.totals.Groups {

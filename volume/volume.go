@@ -50,6 +50,7 @@ type Volume struct {
 	busyCount  uint64
 	freed      []waiting
 	freeInodes map[uint64][]uint32 // free slots remembered, by group; nil: not looked yet
+	lastDir    uint64              // group of the last directory made
 	orphans    []Ino
 	trims      map[Ino]error // inodes whose blocks behind the end are still to be freed; why they are not
 
