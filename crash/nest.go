@@ -89,18 +89,43 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 	return s, nil
 }
 
-// digest is the same for two spaces over one base that have the same states.
+// digest is the same for two spaces over one base only if they hold the same images; how often
+// they hold them does not matter. Sectors that depend on nothing else are told by what they can
+// hold, so that the history of the versions does not keep a fixpoint from being seen; what is
+// tied together is told by its variables.
 func (s *space) digest() [32]byte {
 	h := sha256.New()
-	number := map[int32]int{} // variables by appearance, so that their history does not count
+	uses := make([]int, len(s.vars)) // chains in which the variable is
+	for _, c := range s.chains {
+		for _, l := range c.layers {
+			uses[l.v]++
+		}
+	}
+	alone := func(l layer) bool { return uses[l.v] == 1 && s.grp[l.v] == nil }
+	number := map[int32]int{} // variables by appearance
 	var order []int32
 	chains := slices.Clone(s.chains)
 	slices.SortFunc(chains, func(a, b chain) int { return cmp.Compare(a.sector, b.sector) })
-	put(h, len(chains))
 	for _, c := range chains {
-		put(h, int(c.sector), len(c.layers), len(c.bottom))
+		layers := slices.DeleteFunc(slices.Clone(c.layers), func(l layer) bool { return s.mask[l.v]&^l.fall == 0 && alone(l) })
+		if !slices.ContainsFunc(layers, func(l layer) bool { return !alone(l) }) {
+			contents, bad := c.contents(s.mask)
+			if same := s.base[c.sector*int64(s.sector):][:s.sector]; len(contents) == 1 && !bad && bytes.Equal(contents[0], same) {
+				continue
+			}
+			canBad := 0
+			if bad {
+				canBad = 1
+			}
+			put(h, 0, int(c.sector), len(contents), canBad)
+			for _, b := range contents {
+				h.Write(b)
+			}
+			continue
+		}
+		put(h, 1, int(c.sector), len(layers), len(c.bottom))
 		h.Write(c.bottom)
-		for _, l := range c.layers {
+		for _, l := range layers {
 			if _, ok := number[l.v]; !ok {
 				number[l.v] = len(order)
 				order = append(order, l.v)
@@ -122,6 +147,7 @@ func (s *space) digest() [32]byte {
 			continue
 		}
 		groups[g] = struct{}{}
+		put(h, len(g.vars))
 		for _, v := range g.vars {
 			if _, ok := number[v]; !ok {
 				number[v] = len(order)
@@ -134,11 +160,37 @@ func (s *space) digest() [32]byte {
 			put(h, int(b))
 		}
 	}
-	for _, p := range s.patches { // ascending
-		put(h, int(p.sector), len(p.data))
+	for _, p := range s.patches { // ascending; none is what the base holds
+		put(h, 2, int(p.sector), len(p.data))
 		h.Write(p.data)
 	}
 	return [32]byte(h.Sum(nil))
+}
+
+// contents is all that the sector can hold, in the order of bytes, where its variables are not
+// tied to others, and whether it can be bad.
+func (c *chain) contents(mask []uint64) (list [][]byte, bad bool) {
+	add := func(b []byte) {
+		if i, ok := slices.BinarySearchFunc(list, b, bytes.Compare); !ok {
+			list = slices.Insert(list, i, b)
+		}
+	}
+	for _, l := range c.layers {
+		m := mask[l.v]
+		bad = bad || m&l.bad != 0
+		for class, b := range l.data {
+			if b != nil && m>>uint(class)&1 != 0 {
+				add(b)
+			}
+		}
+		if m&l.fall == 0 {
+			return list, bad
+		}
+	}
+	if c.bottom != nil {
+		add(c.bottom)
+	}
+	return list, bad
 }
 
 func put(h hash.Hash, numbers ...int) {
