@@ -156,7 +156,7 @@ func crashExploreCommand() *cobra.Command {
 			}
 			if !asJSON && !quiet {
 				p.head()
-				opt.Progress = p.point
+				opt.Progress = p.inOrder
 			}
 			report, err := crash.Explore(x.trace, opt, x.check)
 			if err != nil {
@@ -192,8 +192,23 @@ func crashExploreCommand() *cobra.Command {
 
 // exploration prints what an exploration finds.
 type exploration struct {
-	x   *session
-	out io.Writer
+	x       *session
+	out     io.Writer
+	next    int // the point to print next
+	waiting map[int]*crash.PointReport
+}
+
+// inOrder prints points in their order, whatever the order in which they were finished.
+func (e *exploration) inOrder(r *crash.PointReport) {
+	if e.waiting == nil {
+		e.waiting = map[int]*crash.PointReport{}
+	}
+	e.waiting[r.Point.Index] = r
+	for r = e.waiting[e.next]; r != nil; r = e.waiting[e.next] {
+		delete(e.waiting, e.next)
+		e.next++
+		e.point(r)
+	}
 }
 
 func (e *exploration) head() {

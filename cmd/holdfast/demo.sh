@@ -13,7 +13,7 @@ run() {
 	"$holdfast" "$@"
 }
 cd "$dir"
-cp -r "$tree" archive
+cp -a "$tree" archive
 printf 'An image from %s files of the Go source tree:\n' "$(find archive -type f | wc -l)"
 run mkfs --from archive archive.img
 run ls -l archive.img:/tar
