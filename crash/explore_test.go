@@ -114,6 +114,36 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// TestBigSectors: sectors of 4096 bytes, read in parts.
+func TestBigSectors(t *testing.T) {
+	const size = 4096
+	a := bytes.Repeat([]byte{'a'}, 2*size)
+	copy(a[size/2:], make([]byte, size/2)) // the second half of the first sector does not change
+	tr := &disk.Trace{SectorSize: size, Base: make([]byte, 3*size), Events: []disk.Event{{Kind: disk.EventWrite, Off: size, Data: a}}}
+	for off, want := range map[int64]string{
+		size:                "[0] 1/3, [97] 1/3, bad 1/3",
+		size + size/2:       "[0] 1/6, bad 1/3",
+		2*size - 1:          "[0] 1/6, bad 1/3",
+		2 * size:            "[0] 1/3, [97] 1/3, bad 1/3",
+		size - 1:            "[0] 1/9",
+		size + size/2 - 1:   "[0] 1/3, [97] 1/3, bad 1/3",
+		2*size + size/2 + 1: "[0] 1/3, [97] 1/3, bad 1/3",
+	} {
+		r := mustExplore(t, tr, Options{Bad: true}, func(s *State) error {
+			p := make([]byte, 1)
+			if _, err := s.Dev.ReadAt(p, off); err != nil {
+				s.Note("bad")
+				return nil
+			}
+			s.Note(fmt.Sprint(p))
+			return nil
+		})
+		if got := labels(r.Labels); got != want || !r.Complete() {
+			t.Errorf("at %d: got %s, want %s", off, got, want)
+		}
+	}
+}
+
 // TestUnread: what the check does not read costs no run, and is counted.
 func TestUnread(t *testing.T) {
 	tr := &disk.Trace{SectorSize: testSector, Base: make([]byte, 300*testSector)}

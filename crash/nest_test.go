@@ -127,6 +127,11 @@ func TestDigest(t *testing.T) {
 	if list[0] == list[1] || list[0] == list[2] || list[1] == list[2] {
 		t.Error("masks or patches do not matter")
 	}
+	// One write over two sectors, there or not, and two writes that are so independently.
+	one, two := plainTrace(2, plainWrite{0, "ab"}), plainTrace(2, plainWrite{0, "a"}, plainWrite{1, "b"})
+	if writeSpace(one.Base, testSector, one.Events).digest() == writeSpace(two.Base, testSector, two.Events).digest() {
+		t.Error("what shares a variable is not told from what does not")
+	}
 }
 
 // TestOldest: an ID names the state of its leaf in which most is old.

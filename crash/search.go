@@ -156,7 +156,7 @@ func (d *lazy) outcomes(st *step, c *disk.Check) error {
 		}
 	}
 	if old := st.old.int(&s.factor); s.total.Cmp(old) != 0 {
-		panic(fmt.Sprintf("crash: outcomes of %v of %v states", &s.total, old))
+		return fmt.Errorf("the explorer is wrong: outcomes of %v of %v states", &s.total, old)
 	}
 	return nil
 }
