@@ -57,7 +57,7 @@ type Options struct {
 	Bad   bool // a sector in flight may also be bad; not with Atomic
 
 	Points    func(*Point) bool // explore these points only; nil: all
-	MaxLeaves int               // per point, nested leaves included; 0: no bound
+	MaxLeaves int               // runs of the check per point, nested ones included; 0: no bound
 	Keep      int               // violations kept per point, all are counted; 0: DefaultKeep
 	StopFirst bool              // stop after the first point (by number) with a violation
 	Workers   int               // points explored at the same time, at most 1024; 0: one

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"runtime/debug"
+	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -239,10 +240,10 @@ func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (mo
 		if d.abort == nil && d.at < d.prefix {
 			return false, fmt.Errorf("%w: the run ends after step %d, %d steps were there before", ErrNotDeterministic, d.at, d.prefix)
 		}
+		w.runs++
 		if d.abort != nil {
 			w.limit(d.abort.Error())
 		} else {
-			w.runs++
 			states := d.states()
 			covered.Add(covered, states)
 			if depth == 0 {
@@ -267,14 +268,30 @@ func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (mo
 	}
 }
 
-// run calls the check; a panic is its verdict.
+// run calls the check; a panic in it is its verdict.
 func run(check Check, s *State) (verdict error) {
 	defer func() {
 		if p := recover(); p != nil {
-			verdict = fmt.Errorf("panic: %v\n%s", p, strings.TrimSpace(string(debug.Stack())))
+			verdict = fmt.Errorf("panic: %v (%s)", p, panicPlace())
 		}
 	}()
 	return check(s)
+}
+
+// panicPlace says where the panic that is being recovered began. It says the same in each run,
+// which a stack with its addresses does not.
+func panicPlace() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("%s, %s:%d", path.Base(f.Function), path.Base(f.File), f.Line)
+		}
+		if !more {
+			return "nobody knows where"
+		}
+	}
 }
 
 // violation takes a leaf whose check failed into the report.
