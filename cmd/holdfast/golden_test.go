@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 // explore explores a played script completely.
 func explore(t *testing.T, x *session) {
 	t.Helper()
-	r, err := crash.Explore(x.trace, crash.Options{Bad: true, Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
+	r, err := crash.Explore(x.trace, crash.Options{Bad: true, Nested: nested(), Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,4 +55,12 @@ func explore(t *testing.T, x *session) {
 		t.Errorf("no certificate: %v legal states, the leaves stand for %v", r.States, r.Covered)
 	}
 	t.Logf("%d crash points, %s legal states, %d leaves", len(r.Points), short(r.States), r.Leaves)
+}
+
+// nested is how deep crashes inside recovery are explored.
+func nested() int {
+	if testing.Short() {
+		return 0
+	}
+	return 1
 }
