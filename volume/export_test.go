@@ -1,18 +1,26 @@
 package volume
 
+import "holdfast/layout"
+
 // CheckDevice holds what is on a device to the invariants, as a crash would leave it.
 var CheckDevice = checkDevice
 
-// SetLinks forces a link count, for limits that no test can reach by counting.
-func (v *Volume) SetLinks(ino Ino, links uint32) error {
+// EditInode changes an inode as no operation would; what mode 0 leaves is a free slot that is
+// not counted.
+func (v *Volume) EditInode(ino Ino, edit func(in *layout.Inode)) error {
 	return v.update(v.needSetattr(), func(o *op) error {
 		in, err := o.inode(ino)
 		if err != nil {
 			return err
 		}
-		in.Links = links
+		edit(&in)
 		return o.putInode(ino, &in)
 	})
+}
+
+// SetLinks forces a link count, for limits that no test can reach by counting.
+func (v *Volume) SetLinks(ino Ino, links uint32) error {
+	return v.EditInode(ino, func(in *layout.Inode) { in.Links = links })
 }
 
 // Holds is how many inodes are held.

@@ -315,16 +315,23 @@ func (o *op) rmdir(dir Ino, name string) error {
 		func() error { return o.drop(ino, &in, now) })
 }
 
-// above reports whether the directory ino is dir or lies above it.
+// above reports whether the directory ino is dir or lies above it. That the way up ends is I7;
+// a cycle is noticed by Brent's method ("An improved Monte Carlo factorization algorithm",
+// 1980): a mark that is moved up after 1, 2, 4 ... steps is met again.
 func (o *op) above(ino, dir Ino, in layout.Inode) (bool, error) {
-	for n := uint64(0); ; n++ {
+	mark, steps, most := Ino(0), 0, 1
+	for {
 		switch {
 		case dir == ino:
 			return true, nil
 		case dir == Root, in.Links == 0:
 			return false, nil
-		case n > o.geometry().Inodes():
-			return false, layout.Corrupt(fmt.Sprintf("directory %d", dir), 0, 0, "its parents form a cycle", "a tree (I7)")
+		case dir == mark:
+			block, off := o.geometry().InodePlace(uint64(dir))
+			return false, layout.Corrupt(fmt.Sprintf("inode %d", dir), block, off+120, "a parent below itself", "a tree (I7)")
+		}
+		if steps++; steps == most {
+			mark, steps, most = dir, 0, 2*most
 		}
 		var err error
 		if dir, in, err = o.parent(dir, &in); err != nil {
@@ -661,7 +668,7 @@ const readBatch = 64
 // Errors: ErrNotDir, ErrStale.
 func (v *Volume) ReadDir(dir Ino, pos uint64, fn func(DirEntry) bool) error {
 	var generation uint32
-	batch := make([]DirEntry, 0, readBatch)
+	var batch []DirEntry
 	for first := true; ; first = false {
 		batch = batch[:0]
 		more := false
