@@ -8,9 +8,14 @@ import (
 	"holdfast/layout"
 )
 
-// Make writes the headers of an empty log. The runs need no writing: what is there belongs to
-// no epoch of this volume.
+// Make writes the headers of an empty log; the caller flushes. The runs stay as they are: they
+// may hold anything but sectors of an older log with the same seeds, zeros for example.
+//
+// Errors: ErrTooSmall, and those of the device.
 func Make(dev disk.Device, g *layout.Geometry, s layout.Seeds) error {
+	if _, err := runSectors(g); err != nil {
+		return err
+	}
 	for i := range 2 {
 		h := layout.LogHead{Sequence: uint64(i) + 1, Epoch: 1, Tail: 0, TailSeq: 1}
 		if err := writeHead(dev, g, s, i, &h); err != nil {
@@ -39,12 +44,13 @@ func (l *Log) own() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epoch++
-	l.start, l.fresh = l.head, false
+	l.fresh = false
 	return nil
 }
 
 // header moves the tail to the head, in the copy that is not the newer one (so that at each
-// moment a good header is on the device), and flushes.
+// moment a good header is on the device), and flushes. The other copy still says the old tail
+// and may have to be used: only what it too has given up is written again.
 func (l *Log) header(epoch uint64) error {
 	h := layout.LogHead{Sequence: l.headSeq + 1, Epoch: epoch, Tail: l.head, TailSeq: l.seq + 1}
 	copy := 1 - l.newer
@@ -64,17 +70,20 @@ func (l *Log) header(epoch uint64) error {
 // checkpoint writes home every committed block, and then moves the tail to the head: all
 // before it is home, all after it begins with images.
 //
-// The blocks are those of attested transactions only: attest comes first, so that recovery
-// would replay the same versions over a home write that a crash tore.
+// The blocks are those of attested transactions only: attest comes first. Recovery replays
+// these whatever happened to their data, and so restores the same versions over home writes
+// that a crash tore; a last transaction that it may have to drop must not have touched home.
 func (l *Log) checkpoint() error {
 	if err := l.attest(); err != nil {
 		return err
 	}
-	if err := writeHome(l.dev, &l.g, l.pinned); err != nil {
-		return err
-	}
-	if err := l.dev.Flush(); err != nil { // home before the log that could rebuild it is given up
-		return err
+	if len(l.pinned) > 0 {
+		if err := writeHome(l.dev, &l.g, l.pinned); err != nil {
+			return err
+		}
+		if err := l.dev.Flush(); err != nil { // home before the log that could rebuild it is given up
+			return err
+		}
 	}
 	if err := l.header(l.epoch); err != nil {
 		return err
@@ -82,8 +91,6 @@ func (l *Log) checkpoint() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.pinned)
-	clear(l.imaged)
-	l.start = l.head
 	return nil
 }
 
@@ -100,7 +107,7 @@ func writeHome(dev disk.Device, g *layout.Geometry, blocks map[uint64][]byte) er
 		return err
 	}
 	for _, no := range slices.Sorted(maps.Keys(blocks)) {
-		if len(run) > 0 && (no != first+uint64(len(run)/g.BlockSize) || len(run) >= 1<<20) {
+		if len(run) > 0 && (no != first+uint64(len(run)/g.BlockSize) || len(run) >= maxWrite) {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,36 +13,48 @@ import (
 // Block is a metadata block that a transaction changes.
 type Block struct {
 	No   uint64
-	Data []byte // sealed and frozen: never changed afterwards
+	Data []byte // a whole block, sealed and frozen: never changed afterwards
 	Old  []byte // the last committed version; nil: a fresh block, whose base is zero
 }
 
-// Data is a run of data blocks that a transaction writes, to places that nothing durable names.
+// Data is a run of neighbouring data blocks that a transaction writes, to places that nothing
+// durable names: blocks never used, or freed by a transaction not after Log.Settled.
 type Data struct {
-	Block, Ino, Logical uint64
-	Gen                 uint32
-	Bytes               []byte   // len(Sums) blocks
-	Sums                []uint32 // CRC-32C of each, from layout.Seeds.Data
+	Block   uint64 // block number of the first
+	Ino     uint64
+	Logical uint64 // of the first, in blocks of the inode
+	Gen     uint32
+	Bytes   []byte   // len(Sums) blocks
+	Sums    []uint32 // CRC-32C of each, from layout.Seeds.Data; at most 65535
 }
 
-// Tx is what one commit makes durable.
+// Tx is what one commit makes durable. A block that is freed and used again within it is in both
+// Revoked and Blocks.
 type Tx struct {
-	Blocks  []Block
-	Revoked []uint64 // metadata blocks freed: what the log says of them so far is void
+	Blocks  []Block  // each block once
+	Revoked []uint64 // metadata blocks freed: what earlier transactions say of them is void
 	Data    []Data
 }
 
 // Options of an open log; there are none yet.
 type Options struct{}
 
-// ErrTooLarge is a transaction that the log cannot hold: the caller has to bound them.
-var ErrTooLarge = errors.New("transaction larger than a quarter of the log")
+// Errors for the caller's mistakes: they leave the log as it was.
+var (
+	ErrTooLarge = errors.New("transaction larger than a quarter of the log") // the caller has to bound them
+	ErrClosed   = errors.New("the log is closed")
+	ErrTooSmall = errors.New("a log run is too small") // fewer sectors than minSectors
+)
+
+// minSectors is the least length of a run in sectors: a transaction, the empty one that attests
+// it, and twice that again until the older header moves.
+const minSectors = 8
 
 // dataInLog is how much data a transaction may have and still need only one flush: recovery
 // reads it all.
 const dataInLog = 1 << 20
 
-// Log is an open log. One transaction is in flight at a time.
+// Log is an open log. It is safe for concurrent use; one transaction is in flight at a time.
 type Log struct {
 	dev     disk.Device
 	g       layout.Geometry
@@ -57,32 +70,47 @@ type Log struct {
 	head    uint64 // position of the next sector
 	tail    uint64 // of the newer header
 	oldTail uint64 // of the older header: space before it may be reused
-	start   uint64 // position where the running checkpoint interval began
 	headSeq uint64 // sequence of the newer header
 	newer   int    // the copy that holds the newer header
 	seq     uint64 // last transaction written
 	flushed uint64 // last transaction whose flush has returned
-	real    uint64 // last transaction that was not empty
+	real    uint64 // last transaction that needs attesting
 	settled uint64 // last transaction that a durable sector attests
 	fresh   bool   // the epoch is not yet this Log's own
 
-	pinned map[uint64][]byte   // newest committed version of blocks that are not home
-	imaged map[uint64]struct{} // blocks whose image the log holds behind start
+	// pinned is the newest committed version of the blocks that are not home. All that the log
+	// holds behind the tail is in it, so it also says which blocks have their image there.
+	pinned map[uint64][]byte
 
-	buf []byte // sectors of the transaction in flight
-	rec []byte // its payload
+	buf  []byte // sectors of the transaction in flight
+	rec  []byte // its payload
+	data []byte // neighbouring data to be written at once
 }
 
-// Open continues a log after Recover.
+// Open continues a log after Recover, whose report it needs (Scan's will not do, unless it
+// replayed and dropped nothing). It writes nothing; the first Commit does, if Recover did not:
+// it begins an epoch in which whatever lies behind the head is void.
+//
+// Errors: ErrTooSmall.
 func Open(dev disk.Device, g *layout.Geometry, s layout.Seeds, r *Report, _ Options) (*Log, error) {
-	l := &Log{dev: dev, g: *g, seeds: s, sectors: runSectors(g), payload: layout.LogPayload(g.SectorSize),
-		epoch: r.Epoch, head: r.Head, tail: r.Tail, oldTail: r.Head, start: r.Head, headSeq: r.headSeq, newer: r.newer,
+	n, err := runSectors(g)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{dev: dev, g: *g, seeds: s, sectors: n, payload: layout.LogPayload(g.SectorSize),
+		epoch: r.Epoch, head: r.Head, tail: r.Head, oldTail: r.Head, headSeq: r.headSeq, newer: r.newer,
 		seq: r.LastSeq, flushed: r.LastSeq, real: r.LastSeq, settled: r.LastSeq, fresh: !r.owned,
-		pinned: map[uint64][]byte{}, imaged: map[uint64]struct{}{}}
-	return l, nil
+		pinned: map[uint64][]byte{}}, nil
 }
 
-func runSectors(g *layout.Geometry) uint64 { return g.RunBlocks * uint64(g.BlockSize/g.SectorSize) }
+// runSectors is the length of a run in sectors.
+func runSectors(g *layout.Geometry) (uint64, error) {
+	n := g.RunBlocks * uint64(g.BlockSize/g.SectorSize)
+	if n < minSectors {
+		return 0, fmt.Errorf("%w: %d sectors, at least %d", ErrTooSmall, n, minSectors)
+	}
+	return n, nil
+}
 
 // MaxTx is the payload in bytes that a transaction may have: a quarter of a run.
 func (l *Log) MaxTx() int { return int(l.sectors/4) * l.payload }
@@ -102,8 +130,8 @@ func (l *Log) Settled() uint64 {
 	return l.settled
 }
 
-// Err is the error that stopped the log, if any: after the first failed write or flush nothing
-// is accepted.
+// Err is the error that stopped the log, or nil: after the first failed write or flush nothing
+// is accepted, for what the device holds is no longer known; and after Close.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,62 +145,64 @@ func (l *Log) Pending(no uint64) []byte {
 	return l.pinned[no]
 }
 
-// Commit makes a transaction durable. Its sequence is the NextSeq of the moment before.
-func (l *Log) Commit(tx *Tx) error {
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	if l.err != nil {
-		return l.err
-	}
-	return l.stop(l.commit(tx))
-}
+// Commit makes a transaction durable: when it returns nil, the transaction and all before it
+// survive any crash. Its sequence is the NextSeq of the moment before. When it fails the
+// transaction may or may not survive.
+//
+// Errors: ErrTooLarge (payload beyond MaxTx; nothing was written), and what Err says.
+func (l *Log) Commit(tx *Tx) error { return l.do(func() error { return l.commit(tx) }) }
 
-// Attest commits an empty transaction if the last one is not attested yet: all before it is
-// settled then.
-func (l *Log) Attest() error {
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	if l.err != nil {
-		return l.err
-	}
-	return l.stop(l.attest())
-}
+// Attest makes everything committed so far settled, by a commit of nothing if need be.
+func (l *Log) Attest() error { return l.do(l.attest) }
 
 // Checkpoint writes home what is committed and moves the tail of the log.
 func (l *Log) Checkpoint() error {
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	if l.err != nil {
-		return l.err
-	}
-	return l.stop(l.checkpoint())
+	return l.do(func() error {
+		if l.head == l.tail {
+			return nil
+		}
+		return l.checkpoint()
+	})
 }
 
-// Close writes everything home and leaves an empty log.
+// Close is a Checkpoint, after which the log is empty and refuses everything. The device stays
+// open.
 func (l *Log) Close() error {
+	if err := l.Checkpoint(); err != nil {
+		return err
+	}
+	l.commitMu.Lock()
+	defer l.commitMu.Unlock()
+	l.stop(ErrClosed)
+	return nil
+}
+
+// do is one call that changes the log; its failure is for good.
+func (l *Log) do(fn func() error) error {
 	l.commitMu.Lock()
 	defer l.commitMu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
-	if len(l.pinned) == 0 && l.head == l.tail {
-		return nil
+	err := fn()
+	if err == nil || errors.Is(err, ErrTooLarge) {
+		return err
 	}
-	return l.stop(l.checkpoint())
+	return l.stop(err)
 }
 
-// stop remembers the first error for good.
+// stop refuses everything from now on; commitMu is held.
 func (l *Log) stop(err error) error {
-	if err != nil && !errors.Is(err, ErrTooLarge) {
-		l.mu.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
 		l.err = fmt.Errorf("journal: %w", err)
-		err = l.err
-		l.mu.Unlock()
 	}
-	return err
+	return l.err
 }
 
-// attest makes the last transaction that changed something settled.
+// attest makes the last transaction that needs it settled: an empty one carries the message,
+// and its own flush makes that durable.
 func (l *Log) attest() error {
 	if l.settled >= l.real {
 		return nil
@@ -185,11 +215,6 @@ func (l *Log) attest() error {
 // makes room for the next transaction, so that Commit itself never has to wait for it and
 // NextSeq stays true.
 func (l *Log) commit(tx *Tx) error {
-	if l.fresh {
-		if err := l.own(); err != nil {
-			return err
-		}
-	}
 	size := 0
 	for i := range tx.Data {
 		size += len(tx.Data[i].Bytes)
@@ -199,11 +224,13 @@ func (l *Log) commit(tx *Tx) error {
 	if len(l.rec) > l.MaxTx() {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(l.rec), l.MaxTx())
 	}
-	for i := range tx.Data {
-		d := &tx.Data[i]
-		if _, err := l.dev.WriteAt(d.Bytes, int64(d.Block)*int64(l.g.BlockSize)); err != nil {
+	if l.fresh {
+		if err := l.own(); err != nil {
 			return err
 		}
+	}
+	if err := l.writeData(tx.Data); err != nil {
+		return err
 	}
 	if !inLog { // data before the record that makes it reachable
 		if err := l.dev.Flush(); err != nil {
@@ -213,12 +240,13 @@ func (l *Log) commit(tx *Tx) error {
 	if err := l.put(tx); err != nil {
 		return err
 	}
-	if l.head-l.start > l.sectors/4 {
+	if l.head-l.tail > l.sectors/4 {
 		if err := l.checkpoint(); err != nil {
 			return err
 		}
 	}
-	for l.head+l.sectors/4+2-l.oldTail > l.sectors { // the older header has to move as well
+	// Room for the largest transaction and two that attest, in what the older header gave up.
+	for l.head+l.sectors/4+2-l.oldTail > l.sectors {
 		if err := l.checkpoint(); err != nil {
 			return err
 		}
@@ -226,7 +254,35 @@ func (l *Log) commit(tx *Tx) error {
 	return nil
 }
 
-// put writes the payload in l.rec to both runs and flushes.
+// maxWrite bounds what neighbouring blocks are gathered into one write, in bytes.
+const maxWrite = 1 << 20
+
+// writeData writes data blocks to their places, neighbours in one write.
+func (l *Log) writeData(list []Data) error {
+	for len(list) > 0 {
+		n, size := 1, len(list[0].Bytes)
+		for n < len(list) && list[n].Block == list[0].Block+uint64(size/l.g.BlockSize) && size+len(list[n].Bytes) <= maxWrite {
+			size += len(list[n].Bytes)
+			n++
+		}
+		p := list[0].Bytes
+		if n > 1 {
+			l.data = l.data[:0]
+			for i := range n {
+				l.data = append(l.data, list[i].Bytes...)
+			}
+			p = l.data
+		}
+		if _, err := l.dev.WriteAt(p, int64(list[0].Block)*int64(l.g.BlockSize)); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// put writes the payload in l.rec to both runs and flushes. What the sectors say of the flush
+// before is durable with them; of their own flush only the next transaction can tell.
 func (l *Log) put(tx *Tx) error {
 	count := uint64((len(l.rec) + l.payload - 1) / l.payload)
 	seq := l.seq + 1
@@ -236,7 +292,9 @@ func (l *Log) put(tx *Tx) error {
 			return err
 		}
 	}
-	if err := l.dev.Flush(); err != nil { // the commit point
+	// THE COMMIT POINT: when this flush returns, the transaction survives any crash. It puts the
+	// data and both runs before everything that the caller does next.
+	if err := l.dev.Flush(); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -245,13 +303,10 @@ func (l *Log) put(tx *Tx) error {
 	l.settled = l.flushed // what these sectors attest is durable with them
 	l.seq, l.flushed = seq, seq
 	for _, no := range tx.Revoked {
-		delete(l.pinned, no)
-		delete(l.imaged, no)
+		delete(l.pinned, no) // its home write is cancelled
 	}
 	for i := range tx.Blocks {
-		b := &tx.Blocks[i]
-		l.pinned[b.No] = b.Data
-		l.imaged[b.No] = struct{}{}
+		l.pinned[tx.Blocks[i].No] = tx.Blocks[i].Data
 	}
 	if len(tx.Blocks)+len(tx.Revoked)+len(tx.Data) > 0 {
 		l.real = seq
@@ -263,12 +318,19 @@ func (l *Log) put(tx *Tx) error {
 func (l *Log) encode(tx *Tx, inLog bool) {
 	p := l.rec[:0]
 	n := uint32(0)
+	void := make(map[uint64]bool, len(tx.Revoked))
 	for _, no := range tx.Revoked {
 		p = layout.AppendRevoke(p, no)
+		void[no] = true
 		n++
 	}
 	for i := range tx.Blocks {
-		p = l.appendBlock(p, &tx.Blocks[i])
+		b := &tx.Blocks[i]
+		base := l.pinned[b.No]
+		if b.Old == nil || void[b.No] {
+			base = nil
+		}
+		p = l.appendBlock(p, b, base)
 		n++
 	}
 	if inLog {
@@ -281,20 +343,19 @@ func (l *Log) encode(tx *Tx, inLog bool) {
 	l.rec = layout.AppendCommit(p, n)
 }
 
-// appendBlock logs a block: its difference from the last committed version, or, when the log
-// does not hold that since the checkpoint interval began, from zero.
-func (l *Log) appendBlock(p []byte, b *Block) []byte {
-	_, imaged := l.imaged[b.No]
-	base := b.Old
-	if base == nil || !imaged {
-		base = nil
-	}
+// appendBlock logs a block: its difference from the version that the log behind the tail gives
+// it, or, if there is none, the whole of it, as an image or as the difference from zero. So
+// replay from the tail never needs what is at home, which a crash may have torn.
+func (l *Log) appendBlock(p []byte, b *Block, base []byte) []byte {
 	ranges := diff(base, b.Data)
-	if layout.DeltaSize(ranges) >= len(b.Data)+12 {
+	if layout.DeltaSize(ranges) >= len(b.Data)+imageHead {
 		return layout.AppendImage(p, b.No, b.Data)
 	}
 	return layout.AppendDelta(p, b.No, base == nil, ranges)
 }
+
+// imageHead is the length of an image record without the block.
+const imageHead = 12
 
 // mergeGap is the longest run of equal bytes that is cheaper to log than a new range.
 const mergeGap = 4
@@ -316,6 +377,10 @@ func diff(base, p []byte) []layout.Range {
 		return p[i] == base[i]
 	}
 	for i := 0; i < len(p); {
+		if i+8 <= len(p) && same8(base, p, i) {
+			i += 8
+			continue
+		}
 		if same(i) {
 			i++
 			continue
@@ -339,6 +404,14 @@ func diff(base, p []byte) []layout.Range {
 		i = end
 	}
 	return list
+}
+
+// same8 is whether 8 bytes from i on are those of base (nil: zero).
+func same8(base, p []byte, i int) bool {
+	if base == nil {
+		return binary.NativeEndian.Uint64(p[i:]) == 0
+	}
+	return binary.NativeEndian.Uint64(p[i:]) == binary.NativeEndian.Uint64(base[i:])
 }
 
 // moved is the longest run of p from i on that the base has at one of the shifts.

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -33,7 +34,11 @@ type reader struct {
 	sectors uint64
 	report  Report
 	blocks  map[uint64][]byte // what replay restores
+
+	// Buffers.
 	sector  []byte
+	payload []byte
+	records []layout.LogRecord
 }
 
 // Scan is Recover's verdict without any write.
@@ -78,7 +83,11 @@ func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, erro
 }
 
 func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) {
-	r := &reader{dev: dev, g: g, seeds: s, sectors: runSectors(g), sector: make([]byte, g.SectorSize)}
+	n, err := runSectors(g)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{dev: dev, g: g, seeds: s, sectors: n, sector: make([]byte, g.SectorSize)}
 	head, err := r.header()
 	if err != nil {
 		return nil, err
@@ -155,7 +164,7 @@ func (r *reader) read(pos uint64, accept func(h *layout.LogSector) bool) (h layo
 func (r *reader) transaction() (more bool, err error) {
 	rep := &r.report
 	seq := rep.LastSeq + 1
-	var payload []byte
+	r.payload = r.payload[:0]
 	var first layout.LogSector
 	for i := uint32(0); i == 0 || i < first.Count; i++ {
 		h, ok, err := r.read(rep.Head+uint64(i), func(h *layout.LogSector) bool {
@@ -177,25 +186,17 @@ func (r *reader) transaction() (more bool, err error) {
 			}
 			rep.Attested = max(rep.Attested, h.Attested)
 		}
-		payload = append(payload, layout.LogSectorPayload(r.sector, &h)...)
+		r.payload = append(r.payload, layout.LogSectorPayload(r.sector, &h)...)
 	}
-	records, err := r.parse(payload)
-	if err != nil {
+	records, err := r.parse(r.payload)
+	if err != nil { // its sectors are good and of one transaction: no crash explains that
 		return false, r.corrupt(rep.Head, fmt.Sprintf("transaction %d: %v", seq, err))
 	}
-	// Whether its data arrived matters only where the flush may not have returned: a
-	// transaction is attested by the next one, of which the first sector is enough.
-	attested, err := r.attested(rep.Head+uint64(first.Count), seq)
-	if err != nil {
+	if no, err := r.unfinished(records, rep.Head+uint64(first.Count), seq); err != nil {
 		return false, err
-	}
-	if !attested {
-		if no, err := r.missing(records); err != nil {
-			return false, err
-		} else if no != 0 {
-			r.drop(fmt.Sprintf("transaction %d: data block %d is missing", seq, no))
-			return false, nil
-		}
+	} else if no != 0 {
+		r.drop(fmt.Sprintf("transaction %d: data block %d is missing", seq, no))
+		return false, nil
 	}
 	if err := r.apply(records, seq); err != nil {
 		return false, err
@@ -216,21 +217,35 @@ func (r *reader) corrupt(pos uint64, what string) error {
 	return layout.Corrupt("journal", r.g.LogRun(0)+at/per, int(at%per)*r.g.SectorSize, what, nil)
 }
 
-// attested reports whether a later transaction says that seq was flushed. The next one's
-// sectors are looked at in turn; any of them is enough.
-func (r *reader) attested(next, seq uint64) (bool, error) {
-	if r.report.Attested >= seq {
-		return true, nil
+// unfinished is a data block of the transaction seq, which ends at position next, whose absence
+// says that its flush never returned; 0 if there is none.
+//
+// Whether the data arrived matters only there. What is attested (the first sector of the next
+// transaction says it) has had its flush, and later transactions may have freed these blocks and
+// written them again.
+func (r *reader) unfinished(records []layout.LogRecord, next, seq uint64) (no uint64, err error) {
+	attests := func(h *layout.LogSector) bool { return h.Attested >= seq }
+	if !slices.ContainsFunc(records, func(rec layout.LogRecord) bool { return rec.Type == layout.RecordData }) || r.report.Attested >= seq {
+		return 0, nil
 	}
-	_, ok, err := r.ahead(next, seq)
-	return ok, err
+	if _, ok, err := r.read(next, attests); ok || err != nil {
+		return 0, err
+	}
+	if no, err = r.missing(records); no == 0 || err != nil {
+		return 0, err
+	}
+	// The rest of the next transaction may still be there to attest it.
+	if _, ok, err := r.ahead(next+1, attests); ok || err != nil {
+		return 0, err
+	}
+	return no, nil
 }
 
-// ahead looks from a position on, as far as a transaction that is missing may reach, for a
-// sector that attests seq.
-func (r *reader) ahead(pos, seq uint64) (uint64, bool, error) {
+// ahead looks from a position on for an accepted sector, as far as the first sector behind a
+// transaction that is missing.
+func (r *reader) ahead(pos uint64, accept func(h *layout.LogSector) bool) (uint64, bool, error) {
 	for i := range r.sectors/4 + 1 {
-		_, ok, err := r.read(pos+i, func(h *layout.LogSector) bool { return h.Attested >= seq })
+		_, ok, err := r.read(pos+i, accept)
 		if err != nil || ok {
 			return pos + i, ok, err
 		}
@@ -239,22 +254,25 @@ func (r *reader) ahead(pos, seq uint64) (uint64, bool, error) {
 }
 
 // damage answers whether the log goes on behind the head: a sector there that attests a later
-// transaction than the last good one says that one is lost.
+// transaction than the last good one says that one is lost which had been durable. The sectors
+// of a transaction that a crash cut off attest only what was found.
 func (r *reader) damage() error {
 	rep := &r.report
-	pos, found, err := r.ahead(rep.Head, rep.LastSeq+1)
+	lost := rep.LastSeq + 1
+	pos, found, err := r.ahead(rep.Head, func(h *layout.LogSector) bool { return h.Attested >= lost })
 	if err != nil {
 		return err
 	}
 	if found {
-		return r.corrupt(rep.Head, fmt.Sprintf("transaction %d cannot be read, but position %d says that it was durable", rep.LastSeq+1, pos))
+		return r.corrupt(rep.Head, fmt.Sprintf("transaction %d at position %d cannot be read, but position %d says that it was durable", lost, rep.Head, pos))
 	}
 	return nil
 }
 
 // parse decodes a transaction's payload.
 func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
-	var records []layout.LogRecord
+	records := r.records[:0]
+	defer func() { r.records = records }()
 	for off := 0; off < len(payload); {
 		rec, next, err := layout.NextRecord(payload, off, r.g.BlockSize)
 		if err != nil {
@@ -279,14 +297,11 @@ func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
 
 // missing is the first data block of a transaction that is not on the device, 0 if none.
 func (r *reader) missing(records []layout.LogRecord) (uint64, error) {
-	var p []byte
+	p := make([]byte, r.g.BlockSize)
 	for i := range records {
 		rec := &records[i]
 		if rec.Type != layout.RecordData {
 			continue
-		}
-		if p == nil {
-			p = make([]byte, r.g.BlockSize)
 		}
 		for k, sum := range rec.Sums {
 			no := rec.Block + uint64(k)
