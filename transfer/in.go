@@ -243,15 +243,15 @@ func (c *in) file(rel string, info fs.FileInfo, dir volume.Ino, name string, n v
 	c.stats.Files++
 	c.progress(rel, 0)
 	size := before.Size()
-	if err := c.content(rel, f, a.Ino, size); err != nil {
-		return c.at(rel, err)
+	err = c.content(rel, f, a.Ino, size)
+	if err == nil {
+		var after fs.FileInfo
+		if after, err = f.Stat(); err == nil && (after.Size() != size || !after.ModTime().Equal(before.ModTime())) {
+			err = ErrChanged
+		}
 	}
-	after, err := f.Stat()
-	if err != nil {
-		return c.at(rel, err)
-	}
-	if after.Size() != size || !after.ModTime().Equal(before.ModTime()) {
-		return c.at(rel, ErrChanged)
+	if err != nil { // half a file is no file
+		return errors.Join(c.at(rel, err), c.at(rel, c.v.Unlink(dir, name)))
 	}
 	st := statOf(before)
 	if st.links > 1 {

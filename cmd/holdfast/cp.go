@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +73,9 @@ func copyIn(src, name, inside string, o transfer.Options, recursive bool) error 
 		if err != nil {
 			return err
 		}
-		_, err = transfer.CopyIn(im.Volume, src, dir.Ino, path.Base(to), o)
+		if _, err = transfer.CopyIn(im.Volume, src, dir.Ino, path.Base(to), o); errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%s: %w", name, err) // it is not the host that is full
+		}
 		return err
 	})
 }
