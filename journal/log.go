@@ -156,25 +156,26 @@ func (l *Log) Commit(tx *Tx) error { return l.do(func() error { return l.commit(
 func (l *Log) Attest() error { return l.do(l.attest) }
 
 // Checkpoint writes home what is committed and moves the tail of the log.
-func (l *Log) Checkpoint() error {
-	return l.do(func() error {
-		if l.head == l.tail {
-			return nil
-		}
-		return l.checkpoint()
-	})
+func (l *Log) Checkpoint() error { return l.do(l.empty) }
+
+// empty leaves nothing in the log.
+func (l *Log) empty() error {
+	if l.head == l.tail {
+		return nil
+	}
+	return l.checkpoint()
 }
 
 // Close is a Checkpoint, after which the log is empty and refuses everything. The device stays
 // open.
 func (l *Log) Close() error {
-	if err := l.Checkpoint(); err != nil {
-		return err
-	}
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	l.stop(ErrClosed)
-	return nil
+	return l.do(func() error {
+		if err := l.empty(); err != nil {
+			return err
+		}
+		l.stop(ErrClosed)
+		return nil
+	})
 }
 
 // do is one call that changes the log; its failure is for good.
