@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,10 +19,12 @@ func cpCommand() *cobra.Command {
 	var archive, recursive bool
 	c := &cobra.Command{
 		Use:   "cp [-a|-r] SOURCE... DEST",
-		Short: "Copy files between the host and an image, or within images",
+		Short: "Copy files between the host and an image",
 		Long: `Copy files and trees. One side names a file in an image (IMAGE:PATH), the other the host.
 
-With -a types, modes, owners, times and hard links are kept.`,
+With -a types, modes, owners, times and hard links are kept. Symbolic links and special
+files are copied as themselves. What exists on the host is written to, as cp does; with -a it
+is replaced.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dst := args[len(args)-1]
@@ -35,7 +38,7 @@ With -a types, modes, owners, times and hard links are kept.`,
 				case fromImage == toImage:
 					return usage("%s and %s: one side has to be IMAGE:PATH", src, dst)
 				case toImage:
-					if err := copyIn(src, image, inside, o, archive || recursive); err != nil {
+					if err := copyIn(src, image, inside, dst, o, archive || recursive); err != nil {
 						return err
 					}
 				default:
@@ -56,7 +59,7 @@ With -a types, modes, owners, times and hard links are kept.`,
 	return c
 }
 
-func copyIn(src, name, inside string, o transfer.Options, recursive bool) error {
+func copyIn(src, name, inside, raw string, o transfer.Options, recursive bool) error {
 	st, err := os.Lstat(src)
 	if err != nil {
 		return err
@@ -65,7 +68,10 @@ func copyIn(src, name, inside string, o transfer.Options, recursive bool) error 
 		return fmt.Errorf("%s: is a directory (use -r or -a)", src)
 	}
 	return withImage(name, true, func(im *image) error {
-		to := destination(im, filepath.Base(filepath.Clean(src)), inside, false)
+		to, err := destination(im, filepath.Base(filepath.Clean(src)), inside, raw, false)
+		if err != nil {
+			return err
+		}
 		if to == "/" {
 			return im.at(to, errors.New("the root directory cannot be replaced"))
 		}
@@ -99,6 +105,10 @@ func copyOut(name, inside, dst string, o transfer.Options, recursive bool) (warn
 			stats, err = transfer.CopyOut(im.Volume, a.Ino, dst, path.Base(inside), o)
 		case isDir:
 			stats, err = transfer.ToDir(im.Volume, a.Ino, dst, o)
+		case serr == nil && !o.Preserve && a.Mode&layout.ModeType == layout.ModeFile:
+			err = writeTo(im, inside, dst)
+		case serr == nil && !st.Mode().IsRegular():
+			err = fmt.Errorf("%s: exists and is not a regular file", dst)
 		default:
 			stats, err = transfer.CopyOut(im.Volume, a.Ino, filepath.Dir(dst), filepath.Base(dst), o)
 		}
@@ -106,4 +116,25 @@ func copyOut(name, inside, dst string, o transfer.Options, recursive bool) (warn
 		return err
 	})
 	return warnings, err
+}
+
+// writeTo writes a file's content into what exists on the host: a file keeps its mode and its
+// names, a device or pipe gets the data.
+func writeTo(im *image, inside, dst string) error {
+	f, err := im.Tree().Open(inside)
+	if err != nil {
+		return im.at(inside, err)
+	}
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	_, err = io.Copy(out, f)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }

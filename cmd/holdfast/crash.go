@@ -163,7 +163,7 @@ func crashExploreCommand() *cobra.Command {
 			}
 			report, err := crash.Explore(x.trace, opt, x.check)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return badInput(fmt.Errorf("%s: %w", args[0], err))
 			}
 			if asJSON {
 				err = json.NewEncoder(w).Encode(toJSON(x, report))
@@ -171,8 +171,8 @@ func crashExploreCommand() *cobra.Command {
 				err = p.summary(report)
 			}
 			switch {
-			case err != nil:
-				return err
+			case err != nil: // the report could not be written: nothing is said of the image
+				return badInput(err)
 			case report.Violations > 0:
 				return &statusError{crashViolation, nil}
 			case !report.Complete():
@@ -243,6 +243,14 @@ func short(n *big.Int) string {
 	return fmt.Sprintf("%s.%se%d", s[:1], s[1:3], len(s)-1)
 }
 
+// exact prints every digit while they fit on a line; --json always has them all.
+func exact(n *big.Int) string {
+	if s := n.String(); len(s) <= 120 {
+		return s
+	}
+	return short(n) + " (all digits with --json)"
+}
+
 // shows lists the outcomes of a point.
 func shows(r *crash.PointReport) string {
 	var list []string
@@ -283,7 +291,7 @@ func (e *exploration) summary(r *crash.Report) error {
 	if n := &r.Nested; n.Points > 0 {
 		fmt.Fprintf(e.out, "inside recovery: %d crash points, %d of them distinct, %d leaves, to depth %d\n", n.Points, n.Distinct, n.Leaves, n.Deepest)
 	}
-	_, err := fmt.Fprintf(e.out, "legal states %s\nleaves' sum  %s\n%s\n", r.States, r.Covered, verdict)
+	_, err := fmt.Fprintf(e.out, "legal states %s\nleaves' sum  %s\n%s\n", exact(r.States), exact(r.Covered), verdict)
 	return err
 }
 

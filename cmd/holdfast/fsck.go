@@ -52,7 +52,7 @@ Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong co
 				err = printReport(cmd.OutOrStdout(), args[0], report, recovery, verbose)
 			}
 			if err != nil {
-				return err
+				return &statusError{fsckFailure, err}
 			}
 			if !report.Clean() {
 				return &statusError{fsckDamage, nil}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -72,8 +73,17 @@ func rmCommand() *cobra.Command {
 		Short: "Remove files from an image",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			slash := map[string]bool{}
+			for _, a := range args {
+				if _, p, ok := splitImagePath(a); ok && strings.HasSuffix(a, "/") {
+					slash[p] = true
+				}
+			}
 			return perImage(args, true, func(im *image, paths []string) error {
 				for _, p := range paths {
+					if slash[p] && p != "/" { // only a directory may be written so
+						p += "/"
+					}
 					err := remove(im, p, recursive)
 					if force && errors.Is(err, fs.ErrNotExist) {
 						continue
@@ -95,7 +105,7 @@ func remove(im *image, p string, recursive bool) error {
 	if p == "/" {
 		return errors.New("the root directory cannot be removed")
 	}
-	a, err := im.Tree().Resolve(p, false)
+	a, err := im.Tree().Resolve(path.Clean(p), false)
 	if err != nil {
 		return err
 	}
@@ -122,7 +132,7 @@ func bothInside(args []string) (name string, paths []string, err error) {
 		case !ok:
 			return "", nil, usage("%s: want IMAGE:PATH", a)
 		case i > 0 && n != name:
-			return "", nil, usage("%s and %s: operands must lie in one image (cp copies between images)", name, n)
+			return "", nil, usage("%s and %s: operands must lie in one image", name, n)
 		default:
 			name = n
 		}
@@ -131,17 +141,21 @@ func bothInside(args []string) (name string, paths []string, err error) {
 	return name, paths, nil
 }
 
-// destination is where an operand goes: into the last path if that is a directory.
-func destination(im *image, src, dst string, asFile bool) string {
+// destination is where an operand goes: into the last path if that is a directory. raw is how
+// the user wrote it: with a slash at the end it must be one.
+func destination(im *image, src, dst, raw string, asFile bool) (string, error) {
 	if asFile {
-		return dst
+		return dst, nil
 	}
 	if ino, err := im.Tree().Resolve(dst, true); err == nil {
 		if a, err := im.Getattr(ino); err == nil && a.Mode&layout.ModeType == layout.ModeDir {
-			return path.Join(dst, path.Base(src))
+			return path.Join(dst, path.Base(src)), nil
 		}
 	}
-	return dst
+	if strings.HasSuffix(raw, "/") {
+		return "", im.at(dst, errors.New("not a directory"))
+	}
+	return dst, nil
 }
 
 func mvCommand() *cobra.Command {
@@ -158,7 +172,10 @@ func mvCommand() *cobra.Command {
 			return withImage(name, true, func(im *image) error {
 				dst := paths[len(paths)-1]
 				for _, src := range paths[:len(paths)-1] {
-					to := destination(im, src, dst, noTarget)
+					to, err := destination(im, src, dst, args[len(args)-1], noTarget)
+					if err != nil {
+						return err
+					}
 					if len(paths) > 2 && to == dst {
 						return im.at(dst, errors.New("not a directory"))
 					}
@@ -209,7 +226,10 @@ func lnCommand() *cobra.Command {
 				target = p
 			}
 			return withImage(name, true, func(im *image) error {
-				to := destination(im, target, dst, false)
+				to, err := destination(im, target, dst, args[1], false)
+				if err != nil {
+					return err
+				}
 				if force {
 					if err := remove(im, to, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
 						return im.at(to, err)
