@@ -225,7 +225,7 @@ func (r *reader) corrupt(pos uint64, what string) error {
 // written them again.
 func (r *reader) unfinished(records []layout.LogRecord, next, seq uint64) (no uint64, err error) {
 	attests := func(h *layout.LogSector) bool { return h.Attested >= seq }
-	if !slices.ContainsFunc(records, func(rec layout.LogRecord) bool { return rec.Type == layout.RecordData }) || r.report.Attested >= seq {
+	if !slices.ContainsFunc(records, func(rec layout.LogRecord) bool { return rec.Type == layout.RecordData }) {
 		return 0, nil
 	}
 	if _, ok, err := r.read(next, attests); ok || err != nil {

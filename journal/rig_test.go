@@ -348,8 +348,8 @@ func (c *client) mark(what string, k uint64) {
 }
 
 // found is the transaction after which the device holds exactly the state that it should, for a
-// recovered device.
-func found(dev disk.Device, g *layout.Geometry, states map[uint64]state) (uint64, error) {
+// recovered device; the data block lost may be anything.
+func found(dev disk.Device, g *layout.Geometry, states map[uint64]state, lost uint64) (uint64, error) {
 	p := make([]byte, g.BlockSize)
 	if _, err := dev.ReadAt(p, int64(counter(g))*int64(g.BlockSize)); err != nil {
 		return 0, fmt.Errorf("counter: %w", err)
@@ -374,9 +374,23 @@ func found(dev disk.Device, g *layout.Geometry, states map[uint64]state) (uint64
 		}
 	}
 	for no, d := range s.data {
+		if no == lost {
+			continue
+		}
 		if err := same("data", no, d.bytes); err != nil {
 			return k, err
 		}
 	}
 	return k, nil
+}
+
+// reads counts checked reads.
+type reads struct {
+	*medium
+	n int
+}
+
+func (r *reads) ReadChecked(p []byte, c disk.Check, places ...int64) (int, error) {
+	r.n++
+	return r.medium.ReadChecked(p, c, places...)
 }
