@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"holdfast/disk"
+	"holdfast/layout"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"holdfast": main})
+}
+
+// TestScripts runs testdata/script. Commands of their own:
+//
+//	status N COMMAND...   the command exits with N and, if N is not 0, prints one line on stderr
+//	patch FILE OFF HEX    changes bytes of a file; seal FILE: the superblock copies get their checksums
+//	hold FILE             keeps the image open for writing until the script ends
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "patch": patch, "seal": seal, "hold": hold,
+		},
+	})
+}
+
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var ee *exec.ExitError
+	if errors.As(err, &ee) {
+		got = ee.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	stderr := ts.ReadFile("stderr")
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit status %d, want %s: %s", got, args[0], stderr)
+	}
+	if n := strings.Count(strings.TrimSpace(stderr), "\n"); n > 0 {
+		ts.Fatalf("%d lines of errors:\n%s", n+1, stderr)
+	}
+	if got != 0 && ts.ReadFile("stdout") == "" && strings.TrimSpace(stderr) == "" {
+		ts.Fatalf("exit status %d without a word", got)
+	}
+}
+
+func patch(ts *testscript.TestScript, _ bool, args []string) {
+	name := ts.MkAbs(args[0])
+	p, err := os.ReadFile(name)
+	ts.Check(err)
+	off, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for i := 0; i+1 < len(args[2]); i += 2 {
+		b, err := strconv.ParseUint(args[2][i:i+2], 16, 8)
+		ts.Check(err)
+		p[off+i/2] = byte(b)
+	}
+	ts.Check(os.WriteFile(name, p, 0o644))
+}
+
+func seal(ts *testscript.TestScript, _ bool, args []string) {
+	name := ts.MkAbs(args[0])
+	p, err := os.ReadFile(name)
+	ts.Check(err)
+	for i := range 2 {
+		layout.Seal(p[layout.SuperOffset(i):][:layout.SuperblockSize], 0)
+	}
+	ts.Check(os.WriteFile(name, p, 0o644))
+}
+
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := disk.OpenFile(ts.MkAbs(args[0]), disk.FileOptions{})
+	ts.Check(err)
+	ts.Defer(func() { _ = f.Close() })
+}
