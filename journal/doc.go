@@ -13,7 +13,10 @@
 //
 // Transactions do not run concurrently: one is in flight at a time, and the caller merges
 // operations into it. Isolation, rollback and the freeing of blocks are the caller's; Settled
-// says when a freed block may be used again.
+// says when a freed block may be used again. With one copy of the data, its decay in the last
+// commit costs that commit (the report says so) as long as no later one attests it; and a
+// recovery that is interrupted and meets new decay before it is repeated, in that last commit,
+// may find it half home.
 //
 // # The log as a number line
 //

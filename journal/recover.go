@@ -34,6 +34,8 @@ type reader struct {
 	sectors uint64
 	report  Report
 	blocks  map[uint64][]byte // what replay restores
+	want    want
+	accept  func(p []byte) bool // accepts
 
 	// Buffers.
 	sector  []byte
@@ -88,6 +90,7 @@ func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) 
 		return nil, err
 	}
 	r := &reader{dev: dev, g: g, seeds: s, sectors: n, sector: make([]byte, g.SectorSize)}
+	r.accept = r.accepts
 	head, err := r.header()
 	if err != nil {
 		return nil, err
@@ -140,14 +143,31 @@ func (r *reader) header() (*layout.LogHead, error) {
 	return best, nil
 }
 
-// read reads the sector at a position if it is of this epoch and accepted, from either run.
-func (r *reader) read(pos uint64, accept func(h *layout.LogSector) bool) (h layout.LogSector, ok bool, err error) {
-	epoch := r.report.Epoch
-	at := int64(pos%r.sectors) * int64(r.g.SectorSize)
-	check := disk.Check{Seed: r.seeds.Log(pos), Want: layout.Residue, Accept: func(p []byte) bool {
-		h, ok := layout.PeekLogSector(p)
-		return ok && h.Epoch == epoch && h.Pos == pos && accept(&h)
-	}}
+// want is the sector that read accepts, of this epoch.
+type want struct {
+	pos     uint64
+	attests uint64 // at least this transaction
+	seq     uint64 // if not 0: of this transaction, and
+	index   uint32 // this one of it, and if not the first
+	count   uint32 // of as many sectors, which attest exactly that
+}
+
+// accepts tells a sector that read wants from a void one by what it says. It is what keeps old
+// laps and epochs from ever being a choice for the explorer.
+func (r *reader) accepts(p []byte) bool {
+	h, ok := layout.PeekLogSector(p)
+	w := &r.want
+	if !ok || h.Epoch != r.report.Epoch || h.Pos != w.pos || h.Attested < w.attests {
+		return false
+	}
+	return w.seq == 0 || h.Seq == w.seq && h.Index == w.index && (w.index == 0 || h.Count == w.count && h.Attested == w.attests)
+}
+
+// read reads a sector into r.sector, from either run; ok is false when there is none that is wanted.
+func (r *reader) read(w want) (h layout.LogSector, ok bool, err error) {
+	r.want = w
+	at := int64(w.pos%r.sectors) * int64(r.g.SectorSize)
+	check := disk.Check{Seed: r.seeds.Log(w.pos), Want: layout.Residue, Accept: r.accept}
 	_, err = r.dev.ReadChecked(r.sector, check, runOffset(r.g, 0)+at, runOffset(r.g, 1)+at)
 	switch {
 	case err == nil:
@@ -167,9 +187,7 @@ func (r *reader) transaction() (more bool, err error) {
 	r.payload = r.payload[:0]
 	var first layout.LogSector
 	for i := uint32(0); i == 0 || i < first.Count; i++ {
-		h, ok, err := r.read(rep.Head+uint64(i), func(h *layout.LogSector) bool {
-			return h.Seq == seq && h.Index == i && (i == 0 || h.Count == first.Count && h.Attested == first.Attested)
-		})
+		h, ok, err := r.read(want{pos: rep.Head + uint64(i), seq: seq, index: i, count: first.Count, attests: first.Attested})
 		if err != nil {
 			return false, err
 		}
@@ -224,28 +242,27 @@ func (r *reader) corrupt(pos uint64, what string) error {
 // transaction says it) has had its flush, and later transactions may have freed these blocks and
 // written them again.
 func (r *reader) unfinished(records []layout.LogRecord, next, seq uint64) (no uint64, err error) {
-	attests := func(h *layout.LogSector) bool { return h.Attested >= seq }
 	if !slices.ContainsFunc(records, func(rec layout.LogRecord) bool { return rec.Type == layout.RecordData }) {
 		return 0, nil
 	}
-	if _, ok, err := r.read(next, attests); ok || err != nil {
+	if _, ok, err := r.read(want{pos: next, attests: seq}); ok || err != nil {
 		return 0, err
 	}
 	if no, err = r.missing(records); no == 0 || err != nil {
 		return 0, err
 	}
 	// The rest of the next transaction may still be there to attest it.
-	if _, ok, err := r.ahead(next+1, attests); ok || err != nil {
+	if _, ok, err := r.ahead(next+1, seq); ok || err != nil {
 		return 0, err
 	}
 	return no, nil
 }
 
-// ahead looks from a position on for an accepted sector, as far as the first sector behind a
-// transaction that is missing.
-func (r *reader) ahead(pos uint64, accept func(h *layout.LogSector) bool) (uint64, bool, error) {
+// ahead looks from a position on for a sector that attests seq, as far as the first sector
+// behind a transaction that is missing.
+func (r *reader) ahead(pos, seq uint64) (uint64, bool, error) {
 	for i := range r.sectors/4 + 1 {
-		_, ok, err := r.read(pos+i, accept)
+		_, ok, err := r.read(want{pos: pos + i, attests: seq})
 		if err != nil || ok {
 			return pos + i, ok, err
 		}
@@ -259,7 +276,7 @@ func (r *reader) ahead(pos uint64, accept func(h *layout.LogSector) bool) (uint6
 func (r *reader) damage() error {
 	rep := &r.report
 	lost := rep.LastSeq + 1
-	pos, found, err := r.ahead(rep.Head, func(h *layout.LogSector) bool { return h.Attested >= lost })
+	pos, found, err := r.ahead(rep.Head, lost)
 	if err != nil {
 		return err
 	}

@@ -154,6 +154,40 @@ func TestDroppedStaysDropped(t *testing.T) {
 	}
 }
 
+// What a crash left behind the head is void as soon as something is committed, also when
+// recovery had nothing to drop: its sectors have the numbers, places and transaction of those
+// that are written now, and a crash could mix them.
+func TestOldTailIsVoid(t *testing.T) {
+	g := geometry(t, 512, 300, 60)
+	m, c := start(t, g)
+	old, k, at := c.state, c.k, counter(g)+1
+	if err := c.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = open(t, m, g, old, c.rng)
+	c.log.fresh = false // this Log goes on in the epoch of the one before, as after a crash in it
+	pos := c.log.head
+	keep := m.clone()
+	c.bump(c.changes(at, c.bytes(g.BlockSize)))
+	if n := c.log.head - pos; n != 3 {
+		t.Fatalf("%d sectors, want 3", n)
+	}
+	// sectors copies those from one device to the other.
+	sectors := func(to, from *medium, first, n uint64) {
+		for run := range 2 {
+			off := runOffset(g, run) + int64(first)*m.sector
+			copy(to.Bytes()[off:][:int64(n)*m.sector], from.Bytes()[off:])
+		}
+	}
+	sectors(keep, m, pos+1, 2) // the crash: all but the first
+	d := open(t, keep, g, old, c.rng)
+	before := keep.clone()
+	d.bump(d.changes(at, d.bytes(g.BlockSize)))
+	after := keep.clone()
+	sectors(after, before, pos+1, 2) // the second crash: only the first
+	d.wants(after, k)
+}
+
 // Data that decayed in a transaction that was committed does not drop it, if any sector of the
 // next one is there to say that it was: the first need not be.
 func TestAttestedByTheRest(t *testing.T) {
@@ -243,7 +277,7 @@ func TestEmptyLogIsCheap(t *testing.T) {
 		if _, err := Recover(m, g, testSeeds); err != nil {
 			t.Fatal(err)
 		}
-	}); a > 3*float64(n) {
+	}); a > float64(n) {
 		t.Errorf("%.0f allocations", a)
 	}
 }
