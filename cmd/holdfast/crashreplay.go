@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/crash"
+)
+
+func crashReplayCommand() *cobra.Command {
+	var out, override string
+	var force bool
+	c := &cobra.Command{
+		Use:   "replay SCRIPT|TRACE ID -o IMAGE",
+		Short: "Rebuild the image of one crash state",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usage("say where the image goes: -o IMAGE")
+			}
+			x, err := load(args[0], override)
+			if err != nil {
+				return badInput(err)
+			}
+			image, err := crash.Rebuild(x.trace, args[1], x.label, x.check)
+			if err != nil {
+				return badInput(err)
+			}
+			if err := refuseOverwrite(out, force); err != nil {
+				return err
+			}
+			if err := writeWhole(out, func(w io.Writer) error { _, err := w.Write(image.Bytes); return err }); err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			fmt.Fprintf(w, "%s: the image of %s\n", out, args[1])
+			for _, m := range image.Missing {
+				fmt.Fprintf(w, "  %s\n", m)
+			}
+			for _, b := range image.Bad {
+				fmt.Fprintf(w, "  bad: %d bytes at %d; the file has a pattern there that no checksum accepts\n", b.Len, b.Off)
+			}
+			switch k, err := image.Judge(x.check); {
+			case err != nil:
+				fmt.Fprintf(w, "verdict: %v\n", err)
+			default:
+				fmt.Fprintf(w, "verdict: good: the tree after operation %s\n", k)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "the image file")
+	c.Flags().StringVar(&override, "image", "", "as in explore")
+	c.Flags().BoolVarP(&force, "force", "F", false, "overwrite an existing file")
+	return c
+}

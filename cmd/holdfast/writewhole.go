@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// writeWhole writes a file under another name and renames it when it is whole.
+func writeWhole(name string, fill func(w io.Writer) error) error {
+	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(part, name)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreNotExist(os.Remove(part)))
+	}
+	return nil
+}
