@@ -15,7 +15,7 @@ import (
 
 func crashExploreCommand() *cobra.Command {
 	var override string
-	var noBad, atomic, asJSON, quiet bool
+	var noBad, atomic, first, asJSON, quiet bool
 	var budget, workers, nested, keep int
 	c := &cobra.Command{
 		Use:   "explore SCRIPT|TRACE",
@@ -31,7 +31,7 @@ func crashExploreCommand() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			p := &exploration{x: x, out: w}
-			opt := crash.Options{Bad: !noBad, MaxLeaves: budget, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
+			opt := crash.Options{Bad: !noBad, MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
 			if atomic {
 				opt.Model, opt.Bad = crash.Atomic, false
 			}
@@ -66,6 +66,7 @@ func crashExploreCommand() *cobra.Command {
 	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
 	f.BoolVar(&noBad, "no-bad", false, "interrupted sectors are old or new, never unreadable")
 	f.BoolVar(&atomic, "atomic", false, "writes are present or absent as wholes: no tears, no bad sectors")
+	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
 	f.IntVar(&nested, "nested", 0, "depth of crashes inside recovery to explore as well")
