@@ -55,7 +55,9 @@
 //	appendh NAME LENGTH SEED
 //	truncateh NAME SIZE
 //	fsynch NAME
+//	fdatasynch NAME
 //	fsync PATH                           makes this and everything before it durable
+//	fdatasync PATH                       the same: a volume keeps no less for it than for fsync
 //	sync
 //	repeat N { ... }                     lines up to "}", N times; $i counts from 0 ($j, $k in nested
 //	repeat A..B { ... }                  ones; ${i} before a letter); A..B counts from A to B inclusive

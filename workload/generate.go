@@ -86,7 +86,7 @@ var weights = []struct {
 
 func (g *generator) kind() Kind {
 	if e := g.o.SyncEvery; e > 0 && g.draw(e) == e-1 {
-		return []Kind{OpSync, OpFsync, OpFsync, OpFsyncHandle}[g.draw(4)]
+		return []Kind{OpSync, OpFsync, OpFdatasync, OpFsyncHandle, OpFdatasyncHandle, OpFsync}[g.draw(6)]
 	}
 	total := 0
 	for _, w := range weights {
@@ -108,11 +108,11 @@ func (g *generator) op() Op {
 	var handles []string
 	g.state.handles.all(func(h string, _ uint64) bool { handles = append(handles, h); return true })
 	switch op.Kind { // without a handle there is nothing to do with one
-	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle:
+	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle, OpFdatasyncHandle:
 		if len(handles) == 0 {
 			op.Kind = map[Kind]Kind{
 				OpClose: OpCreate, OpWriteHandle: OpWrite, OpAppendHandle: OpAppend,
-				OpTruncateHandle: OpTruncate, OpFsyncHandle: OpSync,
+				OpTruncateHandle: OpTruncate, OpFsyncHandle: OpSync, OpFdatasyncHandle: OpSync,
 			}[op.Kind]
 			break
 		}
@@ -168,7 +168,7 @@ func (g *generator) op() Op {
 	switch op.Kind {
 	case OpWrite, OpAppend, OpTruncate, OpOpen:
 		op.Path = g.existing(isFile)
-	case OpChmod, OpChown, OpTouch, OpFsync:
+	case OpChmod, OpChown, OpTouch, OpFsync, OpFdatasync:
 		op.Path = g.existing(nil)
 	}
 	if e := op.check(); e != nil { // a path that only the root has

@@ -182,7 +182,7 @@ func (c *change) do(op *Op) Errno {
 		return c.remove(op.Path, true)
 	case OpRename:
 		return c.rename(op.Path, op.New, op.Flags)
-	case OpWrite, OpAppend, OpTruncate, OpChmod, OpChown, OpTouch, OpOpen, OpFsync:
+	case OpWrite, OpAppend, OpTruncate, OpChmod, OpChown, OpTouch, OpOpen, OpFsync, OpFdatasync:
 		ino, e := c.resolve(op.Path, true)
 		if e != OK {
 			return e
@@ -191,7 +191,7 @@ func (c *change) do(op *Op) Errno {
 			return c.open(op.Handle, ino)
 		}
 		return c.change(op, ino)
-	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle:
+	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle, OpFdatasyncHandle:
 		ino, ok := c.handles.get(op.Handle)
 		if !ok {
 			return EBADF

@@ -363,7 +363,7 @@ func (r *Run) do(v *volume.Volume, op *Op) error {
 		}
 		delete(r.handles, op.Handle)
 		return v.Release(ino)
-	case OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle:
+	case OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle, OpFdatasyncHandle:
 		ino, ok := r.handles[op.Handle]
 		if !ok {
 			return errHandle
@@ -411,7 +411,7 @@ func (r *Run) change(v *volume.Volume, op *Op, ino volume.Ino) error {
 	case OpTouch:
 		t := time.Unix(op.Time.Sec, int64(op.Time.Nsec)).UTC()
 		return set(volume.SetAttr{Atime: &t, Mtime: &t})
-	case OpFsync, OpFsyncHandle:
+	case OpFsync, OpFsyncHandle, OpFdatasync, OpFdatasyncHandle: // volume has one durability for both
 		return v.Fsync(ino)
 	}
 	return fmt.Errorf("operation %s is unknown", op.Kind)

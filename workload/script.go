@@ -33,6 +33,8 @@ const (
 	OpTruncateHandle
 	OpFsyncHandle
 	OpFsync
+	OpFdatasync
+	OpFdatasyncHandle
 	OpSync
 	kinds
 )
@@ -42,7 +44,8 @@ var verbs = [kinds]string{
 	OpRemove: "rm", OpRmdir: "rmdir", OpRename: "mv", OpWrite: "write", OpAppend: "append",
 	OpTruncate: "truncate", OpChmod: "chmod", OpChown: "chown", OpTouch: "touch",
 	OpOpen: "open", OpClose: "close", OpWriteHandle: "writeh", OpAppendHandle: "appendh",
-	OpTruncateHandle: "truncateh", OpFsyncHandle: "fsynch", OpFsync: "fsync", OpSync: "sync",
+	OpTruncateHandle: "truncateh", OpFsyncHandle: "fsynch", OpFsync: "fsync", OpFdatasync: "fdatasync",
+	OpFdatasyncHandle: "fdatasynch", OpSync: "sync",
 }
 
 // String is the verb in the script language.
@@ -54,7 +57,13 @@ func (k Kind) String() string {
 }
 
 // Sync reports whether the operation makes itself and everything before it durable.
-func (k Kind) Sync() bool { return k == OpFsync || k == OpFsyncHandle || k == OpSync }
+func (k Kind) Sync() bool {
+	switch k {
+	case OpFsync, OpFsyncHandle, OpFdatasync, OpFdatasyncHandle, OpSync:
+		return true
+	}
+	return false
+}
 
 // RenameNoReplace is a flag of OpRename, with its value in renameat2(2).
 const RenameNoReplace uint = 1 << 0
@@ -627,8 +636,12 @@ func parseOp(words []string) (Op, error) {
 		op.Size = a.size("size")
 	case "fsynch":
 		op.Kind, op.Handle = OpFsyncHandle, a.handle()
+	case "fdatasynch":
+		op.Kind, op.Handle = OpFdatasyncHandle, a.handle()
 	case "fsync":
 		op.Kind, op.Path = OpFsync, a.path()
+	case "fdatasync":
+		op.Kind, op.Path = OpFdatasync, a.path()
 	case "sync":
 		op.Kind = OpSync
 	default:
@@ -732,11 +745,11 @@ func (op Op) String() string {
 		fmt.Fprintf(&b, " %d:%d %s", op.UID, op.GID, word(path))
 	case OpTouch:
 		fmt.Fprintf(&b, " %s %d.%09d", word(path), op.Time.Sec, op.Time.Nsec)
-	case OpRemove, OpRmdir, OpFsync:
+	case OpRemove, OpRmdir, OpFsync, OpFdatasync:
 		fmt.Fprintf(&b, " %s", word(path))
 	case OpOpen:
 		fmt.Fprintf(&b, " %s %s", word(op.Handle), word(path))
-	case OpClose, OpFsyncHandle:
+	case OpClose, OpFsyncHandle, OpFdatasyncHandle:
 		fmt.Fprintf(&b, " %s", word(op.Handle))
 	case OpWriteHandle:
 		fmt.Fprintf(&b, " %s %d %d %d", word(op.Handle), op.Offset, op.Length, op.Seed)

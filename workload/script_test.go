@@ -44,6 +44,8 @@ fsynch h
 close h
 fsync f
 sync
+fdatasync f
+fdatasynch h
 `)
 	want := &Script{
 		Name:  "test.hf",
@@ -74,6 +76,8 @@ sync
 			{Kind: OpClose, Handle: "h", Line: 25},
 			{Kind: OpFsync, Path: "f", Line: 26},
 			{Kind: OpSync, Line: 27},
+			{Kind: OpFdatasync, Path: "f", Line: 28},
+			{Kind: OpFdatasyncHandle, Handle: "h", Line: 29},
 		},
 	}
 	if !reflect.DeepEqual(s, want) {
