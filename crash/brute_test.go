@@ -95,8 +95,11 @@ func bruteStates(b []byte, bad map[int64]bool, writes []disk.Event, opt *Options
 	}
 	var sectors []int64
 	versions := map[int64][]version{}
-	if opt.Model == Atomic {
+	if opt.Model != Sectors {
 		for set := range 1 << len(writes) {
+			if opt.Model == Prefix && set&(set+1) != 0 {
+				continue
+			}
 			s := bruteState{append([]byte(nil), b...), map[int64]bool{}}
 			for at := range bad {
 				s.bad[at] = true
@@ -316,9 +319,11 @@ func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 }
 
 func drawOptions(t *rapid.T) Options {
-	switch rapid.IntRange(0, 2).Draw(t, "model") {
+	switch rapid.IntRange(0, 3).Draw(t, "model") {
 	case 0:
 		return Options{}
+	case 3:
+		return Options{Model: Prefix}
 	case 1:
 		return Options{Bad: true}
 	}

@@ -11,7 +11,7 @@ import (
 // is one), and it should stay that way.
 //
 // A sector written k times in an epoch has k+1 versions, one more if it can be bad; with atomic
-// writes, each write doubles the states. The error matches [ErrTrace] or [ErrOptions].
+// writes, each write doubles the states; with prefixes, each adds one. The error matches [ErrTrace] or [ErrOptions].
 func Count(t *disk.Trace, opt Options) ([]*big.Int, error) {
 	if err := opt.validate(); err != nil {
 		return nil, err
@@ -39,8 +39,12 @@ func countStates(events []disk.Event, sector int, model Model, bad bool) *big.In
 		if e.Kind != disk.EventWrite {
 			continue
 		}
-		if model == Atomic {
+		switch model {
+		case Atomic:
 			states.Lsh(states, 1)
+			continue
+		case Prefix:
+			states.Add(states, big.NewInt(1))
 			continue
 		}
 		first := e.Off / int64(sector)

@@ -35,6 +35,10 @@ const (
 	Sectors Model = iota
 	// Atomic: each write of the epoch is present or absent as a whole; later ones are on top.
 	Atomic
+	// Prefix: the writes of the epoch up to some one are there, whole, and those after it are
+	// not, as a replay of a log of writes makes it. No disk promises that order: it is here to
+	// show what such a replay misses.
+	Prefix
 )
 
 func (m Model) String() string {
@@ -43,6 +47,8 @@ func (m Model) String() string {
 		return "sectors"
 	case Atomic:
 		return "atomic writes"
+	case Prefix:
+		return "prefixes of the writes"
 	}
 	return fmt.Sprintf("model %d", uint8(m))
 }
@@ -54,7 +60,7 @@ const DefaultKeep = 10
 // without bad sectors, on one worker, without bound.
 type Options struct {
 	Model Model
-	Bad   bool // a sector in flight may also be bad; not with Atomic
+	Bad   bool // a sector in flight may also be bad; with Sectors only
 
 	Points    func(*Point) bool // explore these points only; nil: all
 	MaxLeaves int               // runs of the check per point, nested ones included; 0: no bound
@@ -75,10 +81,10 @@ type Options struct {
 // validate refuses what is out of bounds with ErrOptions.
 func (o *Options) validate() error {
 	switch {
-	case o.Model > Atomic:
+	case o.Model > Prefix:
 		return fmt.Errorf("%w: %v", ErrOptions, o.Model)
-	case o.Model == Atomic && o.Bad:
-		return fmt.Errorf("%w: atomic writes leave no bad sectors", ErrOptions)
+	case o.Model != Sectors && o.Bad:
+		return fmt.Errorf("%w: %v leave no bad sectors", ErrOptions, o.Model)
 	case o.MaxLeaves < 0:
 		return fmt.Errorf("%w: %d leaves", ErrOptions, o.MaxLeaves)
 	case o.Keep < 0:

@@ -6,7 +6,8 @@
 // A trace is an image and the writes, flushes and marks that followed. At a crash point (just
 // before a flush, or at the end) everything before the last flush is on the disk; with
 // [Sectors] each sector written since then holds, independently, any of its versions, or, with
-// Options.Bad, is bad; with [Atomic] each write since then is there or not, whole. Between two
+// Options.Bad, is bad; with [Atomic] each write since then is there or not, whole; with [Prefix]
+// they are there up to some one, which is for comparison. Between two
 // flushes the legal states only grow, so those at the crash points contain all others.
 //
 // # How every state is covered

@@ -449,7 +449,7 @@ func TestPoint(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	good := plainTrace(1, plainWrite{0, "a"})
 	for name, opt := range map[string]Options{
-		"model": {Model: 2}, "bad and atomic": {Model: Atomic, Bad: true}, "leaves": {MaxLeaves: -1}, "keep": {Keep: -1},
+		"model": {Model: 3}, "bad and prefix": {Model: Prefix, Bad: true}, "bad and atomic": {Model: Atomic, Bad: true}, "leaves": {MaxLeaves: -1}, "keep": {Keep: -1},
 		"workers": {Workers: -1}, "many workers": {Workers: 1025}, "nested": {Nested: -1}, "deep": {Nested: 9},
 	} {
 		if _, err := Explore(good, opt, noteLetters); !errors.Is(err, ErrOptions) {
@@ -573,7 +573,7 @@ func TestRebuildRefuses(t *testing.T) {
 
 func TestIDRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		id := stateID{hash: rapid.Uint64().Draw(t, "hash"), point: rapid.IntRange(0, 1<<20).Draw(t, "point"), model: Model(rapid.IntRange(0, 1).Draw(t, "model"))}
+		id := stateID{hash: rapid.Uint64().Draw(t, "hash"), point: rapid.IntRange(0, 1<<20).Draw(t, "point"), model: Model(rapid.IntRange(0, 2).Draw(t, "model"))}
 		for i := range rapid.IntRange(1, 3).Draw(t, "levels") {
 			l := level{versions: rapid.SliceOfN(rapid.IntRange(-1, 2), 0, 12).Draw(t, "versions")}
 			for n := len(l.versions); n > 0 && l.versions[n-1] == 0; n-- {

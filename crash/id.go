@@ -15,14 +15,15 @@ import (
 //
 //	hf1-<hash of the trace>-p<point><model>-<versions>{-n<point>-<versions>}
 //
-// The hash has 16 hexadecimal digits, the model is s (sectors) or a (atomic writes). The
-// versions are those of the sectors in flight, ascending, or of the writes in flight, in order,
-// as tokens joined by dots; what no token names holds what it held before. A token is
+// The hash has 16 hexadecimal digits, the model is s (sectors), a (atomic writes) or
+// p (prefixes). The versions are those of the sectors in flight, ascending, or of the writes in
+// flight, in order, or of the blocks of prefixBlock writes, in order, as tokens joined by dots; what no token names holds what it held before. A token is
 //
 //	<skip><version>[x<run>]
 //
 // so many variables are skipped, and so many (1 without x) have that version: v<k> is the k-th
-// content written to the sector in the epoch (v1: the write is there), b is bad. A single "0"
+// content written to the sector in the epoch (v1: the write is there; k writes of the block are),
+// b is bad. A single "0"
 // says that there are no tokens. Each -n part is a crash inside the check's run on the state
 // before it, at the crash point of that run with this number.
 type stateID struct {
@@ -41,13 +42,12 @@ type level struct {
 
 const idPrefix = "hf1"
 
+// modelLetters names the models, in their order.
+const modelLetters = "sap"
+
 func (id stateID) String() string {
-	model := "s"
-	if id.model == Atomic {
-		model = "a"
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s-%016x-p%d%s", idPrefix, id.hash, id.point, model)
+	fmt.Fprintf(&b, "%s-%016x-p%d%c", idPrefix, id.hash, id.point, modelLetters[id.model])
 	for i, l := range id.levels {
 		if i > 0 {
 			fmt.Fprintf(&b, "-n%d", l.point)
@@ -104,13 +104,10 @@ func parseID(text string) (id stateID, err error) {
 		return bad("hash of the trace")
 	}
 	p, ok := strings.CutPrefix(parts[2], "p")
-	if n := len(p); ok && n > 1 && p[n-1] == 's' {
-		id.model, p = Sectors, p[:n-1]
-	} else if ok && n > 1 && p[n-1] == 'a' {
-		id.model, p = Atomic, p[:n-1]
-	} else {
+	if !ok || len(p) < 2 || strings.IndexByte(modelLetters, p[len(p)-1]) < 0 {
 		return bad("crash point")
 	}
+	id.model, p = Model(strings.IndexByte(modelLetters, p[len(p)-1])), p[:len(p)-1]
 	if id.point, ok = number(p); !ok {
 		return bad("crash point")
 	}
@@ -242,8 +239,13 @@ func (l *level) each(writes []disk.Event, sector int, model Model, f func(write 
 		for done := 0; done < len(w.Data); done += sector {
 			at := (w.Off + int64(done)) / int64(sector)
 			data := w.Data[done : done+sector]
-			if model == Atomic {
+			switch model {
+			case Atomic:
 				f(i, at, data, i, 1)
+				continue
+			case Prefix:
+				v, version := prefixVersion(i)
+				f(i, at, data, v, version)
 				continue
 			}
 			v := index[at]
@@ -259,11 +261,11 @@ func (l *level) apply(image []byte, bad map[int64]struct{}, writes []disk.Event,
 	l.each(writes, sector, model, func(_ int, at int64, data []byte, v, version int) {
 		used = max(used, v+1)
 		highest[v] = max(highest[v], version)
-		switch want := l.version(v); want {
-		case version:
+		switch want := l.version(v); {
+		case want == version, model == Prefix && want > version:
 			copy(image[at*int64(sector):], data)
 			delete(bad, at)
-		case -1:
+		case want == -1:
 			bad[at] = struct{}{}
 		}
 	})
@@ -274,9 +276,12 @@ func (l *level) apply(image []byte, bad map[int64]struct{}, writes []disk.Event,
 		return fmt.Errorf("%w: %d variables, there are %d", ErrID, len(l.versions), used)
 	}
 	for v, n := range l.versions {
-		if n > highest[v] || n < 0 && model == Atomic {
+		if n > highest[v] || n < 0 && model != Sectors {
 			return fmt.Errorf("%w: version %d of variable %d", ErrID, n, v)
 		}
+	}
+	if _, ok := l.prefix(); model == Prefix && !ok {
+		return fmt.Errorf("%w: the writes that it says are there are no prefix", ErrID)
 	}
 	return nil
 }

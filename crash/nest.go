@@ -53,10 +53,13 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 		return s.base[at*sector:][:sector:sector]
 	}
 	from := len(s.vars)
-	if opt.Model == Atomic {
+	switch opt.Model {
+	case Atomic:
 		s.stackWrites(inFlight, index, below)
 		s.close(from)
-	} else {
+	case Prefix:
+		s.stackPrefix(inFlight, index, below)
+	default:
 		top := map[int64]struct{}{}
 		for _, e := range inFlight {
 			for done := int64(0); done < int64(len(e.Data)); done += sector {

@@ -103,8 +103,11 @@ func Points(t *disk.Trace, label func(off int64, data []byte) string) ([]*Point,
 
 // space is the legal states at the point; image is what was there at the start of the epoch.
 func (e *epoch) space(image []byte, sector int, opt *Options) (*space, error) {
-	if opt.Model == Atomic {
+	switch opt.Model {
+	case Atomic:
 		return writeSpace(image, sector, e.writes), nil
+	case Prefix:
+		return prefixSpace(image, sector, e.writes), nil
 	}
 	return sectorSpace(image, sector, e.writes, opt.Bad)
 }

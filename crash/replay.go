@@ -181,8 +181,11 @@ func Minimize(t *disk.Trace, id string, label func(off int64, data []byte) strin
 		}
 		parts[i][v] = version
 		newest[v] = version
+		for before := 0; p.model == Prefix && before < v; before++ {
+			parts[i][before] = prefixBlock
+		}
 	})
-	for v := range len(newest) {
+	for v := 0; p.model == Sectors && v < len(newest); v++ {
 		parts = append(parts, map[int]int{v: newest[v]})
 	}
 	for _, part := range parts {

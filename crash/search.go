@@ -349,7 +349,7 @@ func (s *search) cutChain(d *lazy, pc *piece, c *chain, a, b int) (certain bool)
 				continue
 			}
 			data = data[a:b]
-			if !whole { // whole contents are distinct
+			if !whole || l.repeats { // else whole contents are distinct
 				for i := pl.lo; i < len(s.options); i++ {
 					if bytes.Equal(s.options[i].data, data) {
 						s.options[i].mask |= 1 << uint(class)

@@ -81,6 +81,8 @@ type layer struct {
 	bad  uint64   // classes with which the sector is bad
 	data [][]byte // by class: the whole sector, nil in fall and bad
 	sums []uint32 // by class: raw CRC of data
+
+	repeats bool // several classes may have the same data, then the same slice
 }
 
 // settled is the content of the sector, if it is the same in all states of mask; nil if it is
@@ -94,12 +96,23 @@ func (c *chain) settled(mask []uint64) (data []byte, ok bool) {
 			continue
 		case m&^l.bad == 0:
 			return nil, true
-		case m&(m-1) != 0:
+		case m&(m-1) != 0 && !(l.repeats && l.same(m)):
 			return nil, false
 		}
 		return l.data[bits.TrailingZeros64(m)], true
 	}
 	return c.bottom, true
+}
+
+// same reports whether the data is the same slice in all classes of m, which is not empty.
+func (l *layer) same(m uint64) bool {
+	first := l.data[bits.TrailingZeros64(m)]
+	for ; m != 0; m &= m - 1 {
+		if d := l.data[bits.TrailingZeros64(m)]; d == nil || &d[0] != &first[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // sectorSpace is the space in which each sector written has, independently, any of its

@@ -210,6 +210,7 @@ var toyModes = map[string]Options{
 	"bad":     {Bad: true},
 	"atomic":  {Model: Atomic},
 	"nested":  {Bad: true, Nested: 3},
+	"prefix":  {Model: Prefix},
 }
 
 func TestToyJournal(t *testing.T) {
@@ -244,13 +245,13 @@ func TestKillMatrix(t *testing.T) {
 		"checksum of checksummed parts": {toy{sealedPayload: true}, "bad nested sectors", errAtomicity},
 		"tail advanced early":           {toy{headerEarly: true}, "atomic bad nested sectors", errAtomicity},
 		"header in place":               {toy{headerInPlace: true}, "bad nested", errOpen},
-		"acknowledged too early":        {toy{ackEarly: true}, "atomic bad nested sectors", errDurability},
+		"acknowledged too early":        {toy{ackEarly: true}, "atomic bad nested prefix sectors", errDurability},
 		"recovery without a flush":      {toy{recoveryNoFlush: true}, "nested", errAtomicity},
-		"recovery is not idempotent":    {toy{recoveryIncrements: true}, "atomic bad nested sectors", errDurability},
+		"recovery is not idempotent":    {toy{recoveryIncrements: true}, "atomic bad nested prefix sectors", errDurability},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var caught []string
-			for _, mode := range []string{"atomic", "bad", "nested", "sectors"} {
+			for _, mode := range []string{"atomic", "bad", "nested", "prefix", "sectors"} {
 				tr, r := c.j.explore(t, toyModes[mode])
 				if !r.Complete() {
 					t.Errorf("%s: covered %v of %v, %+v", mode, r.Covered, r.States, r.Nested)

@@ -15,7 +15,8 @@ import (
 
 func crashExploreCommand() *cobra.Command {
 	var override string
-	var noBad, atomic, first, asJSON, quiet bool
+	var first, asJSON, quiet bool
+	var model modelFlags
 	var budget, workers, nested, keep int
 	c := &cobra.Command{
 		Use:   "explore SCRIPT|TRACE",
@@ -31,9 +32,9 @@ func crashExploreCommand() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			p := &exploration{x: x, out: w}
-			opt := crash.Options{Bad: !noBad, MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
-			if atomic {
-				opt.Model, opt.Bad = crash.Atomic, false
+			opt := crash.Options{MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
+			if err := model.apply(&opt); err != nil {
+				return err
 			}
 			if workers == 0 {
 				opt.Workers = runtime.GOMAXPROCS(0)
@@ -64,8 +65,7 @@ func crashExploreCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
-	f.BoolVar(&noBad, "no-bad", false, "interrupted sectors are old or new, never unreadable")
-	f.BoolVar(&atomic, "atomic", false, "writes are present or absent as wholes: no tears, no bad sectors")
+	model.bind(f)
 	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
