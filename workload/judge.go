@@ -11,57 +11,9 @@ import (
 	"holdfast/volume"
 )
 
-// The classes of verdicts, for errors.Is on what Judge returns.
-var (
-	ErrUnreadable = errors.New("unreadable")           // the tree could not be walked to its end
-	ErrData       = errors.New("wrong data served")    // the names are right, the bytes are not
-	ErrAtomicity  = errors.New("atomicity is broken")  // the tree is no prefix of the operations
-	ErrDurability = errors.New("durability is broken") // it is a prefix, but shorter than what was synced
-)
-
-// Verdict is a breach of the promise: what the tree is, and what it should have been.
-type Verdict struct {
-	Class    error // one of the sentinels
-	Progress Progress
-	Nearest  int          // the state after this many operations is the nearest
-	Diff     []Difference // found against that state; none for ErrDurability and ErrUnreadable
-	Cause    error        // ErrUnreadable: what the volume said
-}
-
-// maxDiff is how many differences Error shows.
-const maxDiff = 12
-
-func (e *Verdict) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%v (synced %d, finished %d, started %d)", e.Class, e.Progress.Synced, e.Progress.Finished, e.Progress.Started)
-	switch {
-	case e.Cause != nil:
-		fmt.Fprintf(&b, ": %v", e.Cause)
-	case e.Class == ErrDurability:
-		fmt.Fprintf(&b, ": it is the state after %d", e.Nearest)
-	default:
-		fmt.Fprintf(&b, ": nearest is the state after %d", e.Nearest)
-	}
-	for i, d := range e.Diff {
-		if i == maxDiff {
-			fmt.Fprintf(&b, "\n\t... and %d more", len(e.Diff)-i)
-			break
-		}
-		fmt.Fprintf(&b, "\n\t%s", d)
-	}
-	return b.String()
-}
-
-// Unwrap gives the class and the cause.
-func (e *Verdict) Unwrap() []error {
-	if e.Cause != nil {
-		return []error{e.Class, e.Cause}
-	}
-	return []error{e.Class}
-}
-
 // Judge answers which state a recovered volume is in: the largest k such that the tree equals
-// states[k] and p.Synced <= k <= p.Started. If there is none the error is a *Verdict. The walk
+// states[k] and p.Synced <= k <= p.Started. If there is none the error is a *Verdict, and k is
+// the older state that it equals, or the allowed one that is nearest. The walk
 // reads everything once, in the same order for the same image.
 func Judge(v *volume.Volume, states []*State, p Progress) (k int, err error) {
 	if p.Synced < 0 || p.Synced > p.Started || p.Started >= len(states) {
@@ -69,43 +21,103 @@ func Judge(v *volume.Volume, states []*State, p Progress) (k int, err error) {
 	}
 	sum, err := Digest(v)
 	if err != nil {
-		return 0, &Verdict{Class: ErrUnreadable, Progress: p, Cause: err}
+		return 0, &Verdict{Class: ErrUnreadable, Progress: p, Is: -1, Nearest: -1, Cause: err}
 	}
 	for k := p.Started; k >= p.Synced; k-- {
 		if states[k].Digest() == sum {
 			return k, nil
 		}
 	}
-	for k := p.Synced - 1; k >= 0; k-- {
-		if states[k].Digest() == sum {
-			return k, &Verdict{Class: ErrDurability, Progress: p, Nearest: k}
-		}
-	}
 	found, err := Load(v)
 	if err != nil {
-		return 0, &Verdict{Class: ErrUnreadable, Progress: p, Cause: err}
+		return 0, &Verdict{Class: ErrUnreadable, Progress: p, Is: -1, Nearest: -1, Cause: err}
 	}
-	verdict := &Verdict{Class: ErrAtomicity, Progress: p, Nearest: -1}
-	for k := p.Started; k >= 0; k-- {
+	verdict := &Verdict{Progress: p, Is: -1, Nearest: -1}
+	for k := p.Started; k >= p.Synced; k-- {
 		if d := Diff(found, states[k]); verdict.Nearest < 0 || len(d) < len(verdict.Diff) {
 			verdict.Nearest, verdict.Diff = k, d
 		}
 	}
-	if !slices.ContainsFunc(verdict.Diff, func(d Difference) bool { return !d.Content }) {
+	for k := p.Synced - 1; k >= 0; k-- {
+		if states[k].Digest() == sum {
+			verdict.Class, verdict.Is = ErrDurability, k
+			return k, verdict
+		}
+	}
+	switch {
+	case foreign(found, states[:p.Started+1], verdict.Diff):
 		verdict.Class = ErrData
+	case revived(states, p, verdict.Diff):
+		verdict.Class = ErrResurrection
+	default:
+		verdict.Class = ErrAtomicity
 	}
 	return verdict.Nearest, verdict
 }
 
-// Judge is the function Judge with the states of the run; the error also names the operation
+// foreign reports whether nothing but the bytes of files differs, and some page of one has
+// bytes that it had in no state: neither old nor new, but another's.
+func foreign(found *State, states []*State, diff []Difference) bool {
+	if slices.ContainsFunc(diff, func(d Difference) bool { return !d.Content }) {
+		return false
+	}
+	for _, d := range diff {
+		_, now := found.at(d.Path)
+		pages := map[uint64]map[uint64]bool{} // by place: what states have there
+		note := func(i uint64, _ *page) bool { pages[i] = map[uint64]bool{}; return true }
+		now.content.pages.all(note)
+		var was []*node
+		for _, s := range states {
+			if _, n := s.at(d.Path); n != nil && n.kind() == ModeFile && !slices.Contains(was, n) {
+				was = append(was, n)
+				n.content.pages.all(note)
+			}
+		}
+		for i, terms := range pages {
+			for _, n := range was {
+				if i*pageSize < n.size {
+					terms[n.content.term(i)] = true
+				}
+			}
+			if i*pageSize < now.size && !terms[now.content.term(i)] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// revived reports whether a path is there that no allowed state has and an older one had: a
+// synced operation removed it.
+func revived(states []*State, p Progress, diff []Difference) bool {
+	has := func(path string) func(*State) bool {
+		return func(s *State) bool { _, n := s.at(path); return n != nil }
+	}
+	return slices.ContainsFunc(diff, func(d Difference) bool {
+		return d.Want == "" &&
+			!slices.ContainsFunc(states[p.Synced:p.Started+1], has(d.Path)) &&
+			slices.ContainsFunc(states[:p.Synced], has(d.Path))
+	})
+}
+
+// Judge is the function Judge with the states of the run; the verdict also names the operation
 // that was running.
 func (r *Run) Judge(v *volume.Volume, p Progress) (k int, err error) {
 	k, err = Judge(v, r.States, p)
-	if err != nil && p.Started > p.Finished && p.Started <= len(r.Script.Ops) {
-		op := r.Script.Ops[p.Started-1]
-		err = fmt.Errorf("%s:%d: during operation %d, %s: %w", r.Script.Name, op.Line, p.Started, op, err)
+	var verdict *Verdict
+	if errors.As(err, &verdict) {
+		verdict.During = r.During(p)
 	}
 	return k, err
+}
+
+// During names the operation that was running, and its place in the script; "" for none.
+func (r *Run) During(p Progress) string {
+	if p.Started <= p.Finished || p.Started > len(r.Script.Ops) {
+		return ""
+	}
+	op := r.Script.Ops[p.Started-1]
+	return fmt.Sprintf("operation %d, %s (%s:%d)", p.Started, op, r.Script.Name, op.Line)
 }
 
 // Compare is nil if the volume holds exactly the tree s, else it lists the differences.
@@ -122,11 +134,11 @@ func Compare(v *volume.Volume, s *State) error {
 	if len(d) == 0 {
 		return errors.New("compare: the digests differ, but not the trees")
 	}
-	lines := make([]string, len(d))
+	var lines []string
 	for i := range d {
-		lines[i] = d[i].String()
+		lines = append(lines, d[i].Lines()...)
 	}
-	return errors.New("the volume is not the model: " + strings.Join(lines, "\n\t"))
+	return errors.New("the volume is not the model, it has + and lacks -:\n\t" + strings.Join(lines, "\n\t"))
 }
 
 // bigDir is the number of names from which on a directory is looked up by sample: a listing

@@ -88,6 +88,14 @@ func (c content) put(i uint64, p *page) content {
 	return c
 }
 
+// term tells page i from others; 0 for nothing but zeros.
+func (c content) term(i uint64) uint64 {
+	if p, ok := c.pages.get(i); ok {
+		return p.term
+	}
+	return 0
+}
+
 // write puts p at byte off.
 func (c content) write(off uint64, p []byte) content {
 	for len(p) > 0 {

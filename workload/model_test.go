@@ -224,7 +224,7 @@ func TestModelHandles(t *testing.T) {
 	if s.Nodes() != 1 {
 		t.Errorf("without: %d nodes", s.Nodes())
 	}
-	if d := Diff(s, empty); len(d) != 1 || !strings.HasPrefix(d[0].String(), "/: mtime ") {
+	if d := Diff(s, empty); len(d) != 1 || !strings.HasPrefix(fmt.Sprint(d[0].Lines()), "[- /: mtime ") {
 		t.Errorf("the trees differ in %v", d)
 	}
 }
@@ -367,24 +367,24 @@ func sound(s *State) error {
 func TestDiff(t *testing.T) {
 	base := "mkdir d\ncreate d/f\nwrite d/f 0 9000 1\ncreate g\nln g g2\nln -s d l\n"
 	for _, c := range []struct{ more, want string }{
-		{"rm l", "/l: is missing: want symlink"},
-		{"create x", "/x: must not exist: found file"},
-		{"chmod 0600 g", "/g: mode 0600, want 0644"},
-		{"chown 1:2 g", "/g: owner 1:2, want 0:0"},
-		{"touch g 5", "/g: mtime 5.000000000, want 4.000000000"},
-		{"write d/f 8500 10 2", "/d/f: content differs in 10 bytes from 8500 to 8509: found "},
-		{"truncate d/f 8999", "/d/f: size 8999, want 9000"},
-		{"rm g2\ncreate g2", "/g: link count 1, want 2|/g2: is the same file as /g2, want /g"},
-		{"rm l\nln -s x l", `/l: target x, want d`},
-		{"rm l\nmkdir l", `/l: is a dir, want symlink`},
+		{"rm l", "- /l: symlink -> d"},
+		{"create x", "+ /x: file 0 bytes"},
+		{"chmod 0600 g", "- /g: mode 0644|+ /g: mode 0600"},
+		{"chown 1:2 g", "- /g: owner 0:0|+ /g: owner 1:2"},
+		{"touch g 5", "- /g: mtime 4.000000000|+ /g: mtime 5.000000000"},
+		{"write d/f 8500 10 2", "- /d/f: content differs in 10 bytes from 8500 to 8509: |+ /d/f: content"},
+		{"truncate d/f 8999", "- /d/f: size 9000|+ /d/f: size 8999"},
+		{"rm g2\ncreate g2", "- /g: link count 2|+ /g: link count 1|- /g2: is the same file as /g|+ /g2: is the same file as /g2"},
+		{"rm l\nln -s x l", "- /l: target d|+ /l: target x"},
+		{"rm l\nmkdir l", "- /l: is a symlink|+ /l: is a dir"},
 	} {
 		want := apply(parse(t, base).Ops, NewState(0o755, 0, 0, Time{}))
 		found := apply(parse(t, c.more).Ops, want)
 		var got []string
 		for _, d := range Diff(found, want) {
-			got = append(got, d.String())
-			if d.Content != strings.HasPrefix(d.What, "content differs") {
-				t.Errorf("%s: content is %v", d, d.Content)
+			got = append(got, d.Lines()...)
+			if d.Content != strings.HasPrefix(d.Field, "content differs") {
+				t.Errorf("%+v: content is %v", d, d.Content)
 			}
 		}
 		for w := range strings.SplitSeq(c.want, "|") {

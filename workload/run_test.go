@@ -383,21 +383,21 @@ func TestJudgeSees(t *testing.T) {
 		class error
 		want  string
 	}{
-		{"bytes", write("/d/f", 8000, 3, 9), ErrData, "/d/f: content differs in 3 bytes from 8000 to 8002"},
-		{"longer", write("/d/f", 8999, 3, 9), ErrAtomicity, "/d/f: size 9002, want 9000"},
+		{"bytes", write("/d/f", 8000, 3, 9), ErrData, "+ /d/f: content differs in 3 bytes from 8000 to 8002"},
+		{"longer", write("/d/f", 8999, 3, 9), ErrAtomicity, "+ /d/f: size 9002"},
 		{"name", root(func(v *volume.Volume, _ *time.Time) error {
 			return v.Rename(volume.Root, "a", volume.Root, "b", 0)
-		}), ErrAtomicity, "/a: is missing"},
+		}), ErrAtomicity, "- /a: file 3000 bytes"},
 		{"link", root(func(v *volume.Volume, _ *time.Time) error {
 			a, err := v.Lookup(volume.Root, "a")
 			if err == nil {
 				_, err = v.Link(a.Ino, volume.Root, "b")
 			}
 			return err
-		}), ErrAtomicity, "/b: must not exist"},
-		{"mode", set("/a", volume.SetAttr{Mode: &mode}), ErrAtomicity, "/a: mode 0600, want 0644"},
-		{"owner", set("/d", volume.SetAttr{UID: &id}), ErrAtomicity, "/d: owner 9:0, want 0:0"},
-		{"time", set("/d/f", volume.SetAttr{Mtime: &later}), ErrAtomicity, "/d/f: mtime 5.000000006"},
+		}), ErrAtomicity, "+ /b: file 3000 bytes"},
+		{"mode", set("/a", volume.SetAttr{Mode: &mode}), ErrAtomicity, "+ /a: mode 0600"},
+		{"owner", set("/d", volume.SetAttr{UID: &id}), ErrAtomicity, "+ /d: owner 9:0"},
+		{"time", set("/d/f", volume.SetAttr{Mtime: &later}), ErrAtomicity, "+ /d/f: mtime 5.000000006"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, v := judged(t, judgeScript, 2)

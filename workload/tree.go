@@ -170,14 +170,60 @@ func (n *node) String() string {
 // String is seconds, a dot and nine digits.
 func (t Time) String() string { return fmt.Sprintf("%d.%09d", t.Sec, t.Nsec) }
 
+// at is the inode of a path as Paths writes it, without following links; nil if there is none.
+func (s *State) at(path string) (ino uint64, n *node) {
+	ino = rootIno
+	for _, name := range components(path) {
+		n, _ := s.nodes.get(ino)
+		next, ok := n.names.get(name)
+		if !ok {
+			return 0, nil
+		}
+		ino = next
+	}
+	n, _ = s.nodes.get(ino)
+	return ino, n
+}
+
+// brief is a node in a few words.
+func (n *node) brief() string {
+	s := kindName(n.mode)
+	switch n.kind() {
+	case ModeFile:
+		s += fmt.Sprintf(" %d bytes", n.size)
+	case ModeLink:
+		s += " -> " + word(n.target)
+	case ModeChar, ModeBlock:
+		s += fmt.Sprintf(" %d:%d", n.major, n.minor)
+	}
+	return s
+}
+
 // Difference is one thing in which two trees differ.
 type Difference struct {
 	Path    string
-	Content bool // only the bytes of a file differ
-	What    string
+	Content bool   // only the bytes of a file differ
+	Field   string // what of the path differs; "" for the path itself
+	Found   string // "" if the path is missing
+	Want    string // "" if the path must not exist
 }
 
-func (d Difference) String() string { return word(d.Path) + ": " + d.What }
+// Lines is the difference as in a patch: "-" with what is wanted, "+" with what was found.
+func (d Difference) Lines() []string {
+	var lines []string
+	add := func(sign, what string) {
+		if what == "" {
+			return
+		}
+		if d.Field != "" {
+			what = d.Field + " " + what
+		}
+		lines = append(lines, sign+" "+word(d.Path)+": "+what)
+	}
+	add("-", d.Want)
+	add("+", d.Found)
+	return lines
+}
 
 // Diff says in what found differs from want, in the order of paths; nothing if they are the
 // same tree.
@@ -190,10 +236,10 @@ func Diff(found, want *State) []Difference {
 	for len(f) > 0 || len(w) > 0 {
 		switch {
 		case len(w) == 0 || len(f) > 0 && f[0].path < w[0].path:
-			out = append(out, Difference{Path: f[0].path, What: "must not exist: found " + f[0].node.String()})
+			out = append(out, Difference{Path: f[0].path, Found: f[0].node.brief()})
 			f = f[1:]
 		case len(f) == 0 || w[0].path < f[0].path:
-			out = append(out, Difference{Path: w[0].path, What: "is missing: want " + w[0].node.String()})
+			out = append(out, Difference{Path: w[0].path, Want: w[0].node.brief()})
 			w = w[1:]
 		default:
 			out = append(out, diffEntry(&f[0], &w[0])...)
@@ -205,9 +251,9 @@ func Diff(found, want *State) []Difference {
 
 func diffEntry(f, w *entry) []Difference {
 	var out []Difference
-	add := func(what string, found, want any) {
+	add := func(field string, found, want any) {
 		if found != want {
-			out = append(out, Difference{Path: f.path, What: fmt.Sprintf("%s %v, want %v", what, found, want)})
+			out = append(out, Difference{Path: f.path, Field: field, Found: fmt.Sprint(found), Want: fmt.Sprint(want)})
 		}
 	}
 	a, b := f.node, w.node
@@ -227,17 +273,18 @@ func diffEntry(f, w *entry) []Difference {
 	add("target", word(a.target), word(b.target))
 	add("size", a.size, b.size)
 	if a.kind() == ModeFile {
-		if d := diffContent(a, b); d != "" {
-			out = append(out, Difference{Path: f.path, Content: true, What: d})
+		if where, found, want := diffContent(a, b); where != "" {
+			out = append(out, Difference{Path: f.path, Content: true, Field: where, Found: found, Want: want})
 		}
 	}
 	return out
 }
 
-// diffContent compares the bytes that both files have.
-func diffContent(a, b *node) string {
+// diffContent compares the bytes that both files have: where they differ, and how they begin
+// there; where is "" if they do not.
+func diffContent(a, b *node) (where, found, want string) {
 	if a.content.sum == b.content.sum {
-		return ""
+		return "", "", ""
 	}
 	size := min(a.size, b.size)
 	pages := map[uint64]bool{}
@@ -277,7 +324,8 @@ func diffContent(a, b *node) string {
 		}
 	}
 	if count == 0 {
-		return ""
+		return "", "", ""
 	}
-	return fmt.Sprintf("content differs in %d bytes from %d to %d: found %x, want %x", count, first, last, x, y)
+	where = fmt.Sprintf("content differs in %d bytes from %d to %d:", count, first, last)
+	return where, fmt.Sprintf("%x", x), fmt.Sprintf("%x", y)
 }

@@ -153,7 +153,7 @@ func (e *exploration) point(r *crash.PointReport) {
 	}
 	fmt.Fprintf(e.out, "%5d  %-34s %8d %14s %7d  %s\n", r.Point.Index, op, r.Point.Sectors, short(r.States), r.Leaves, shows(r))
 	for _, v := range r.Kept {
-		fmt.Fprintf(e.out, "\n  VIOLATION %s\n    %s\n    states that fail alike: %s\n", v.ID, strings.ReplaceAll(v.Err.Error(), "\n", "\n    "), short(v.States))
+		fmt.Fprintf(e.out, "\n  VIOLATION %s\n    %s\n    states that fail alike: %s\n", v.ID, strings.ReplaceAll(verdictOf(v.Err, r.Point).Error(), "\n", "\n    "), short(v.States))
 		for _, m := range v.Missing {
 			fmt.Fprintf(e.out, "    not on the disk: %s\n", m)
 		}

@@ -37,9 +37,59 @@ type outcomeJSON struct {
 }
 
 type violationJSON struct {
-	ID      string   `json:"id"`
-	Error   string   `json:"error"`
-	Missing []string `json:"missing"`
+	ID         string      `json:"id"`
+	Verdict    string      `json:"verdict"` // the name of its class
+	Error      string      `json:"error"`
+	During     string      `json:"during,omitempty"`
+	Allowed    allowedJSON `json:"allowed"`
+	Is         *int        `json:"is_after_operation,omitempty"`      // the synced prefix that it falls short of
+	Nearest    *int        `json:"nearest_after_operation,omitempty"` // of the allowed trees
+	Difference []string    `json:"difference,omitempty"`              // to the nearest: "-" is missing, "+" too much
+	Findings   []string    `json:"findings,omitempty"`                // of fsck
+	Cause      string      `json:"cause,omitempty"`
+	Depth      int         `json:"crashes_inside_recovery"`
+	States     *big.Int    `json:"states"`
+	Missing    []string    `json:"missing"`
+	Bad        []badJSON   `json:"bad,omitempty"`
+}
+
+// allowedJSON is the range of operations after which a tree would have been right.
+type allowedJSON struct {
+	From int `json:"from_operation"`
+	To   int `json:"to_operation"`
+}
+
+type badJSON struct {
+	Offset int64 `json:"offset"`
+	Length int64 `json:"length"`
+}
+
+func violationOf(v *crash.Violation, p *crash.Point) violationJSON {
+	verdict := verdictOf(v.Err, p)
+	w := violationJSON{
+		ID: v.ID, Verdict: verdict.Class.String(), Error: verdict.Error(), During: verdict.During,
+		Allowed:  allowedJSON{verdict.Progress.Synced, verdict.Progress.Started},
+		Findings: verdict.Findings, Depth: v.Depth, States: v.States, Missing: []string{},
+	}
+	if verdict.Is >= 0 {
+		w.Is = &verdict.Is
+	}
+	if verdict.Nearest >= 0 {
+		w.Nearest = &verdict.Nearest
+	}
+	for _, d := range verdict.Diff {
+		w.Difference = append(w.Difference, d.Lines()...)
+	}
+	if verdict.Cause != nil {
+		w.Cause = verdict.Cause.Error()
+	}
+	for _, m := range v.Missing {
+		w.Missing = append(w.Missing, m.String())
+	}
+	for _, b := range v.Bad {
+		w.Bad = append(w.Bad, badJSON{b.Off, b.Len})
+	}
+	return w
 }
 
 func toJSON(x *session, r *crash.Report) exploreJSON {
@@ -51,11 +101,7 @@ func toJSON(x *session, r *crash.Report) exploreJSON {
 			q.Outcomes = append(q.Outcomes, outcomeJSON{o.Label, o.Leaves, o.States})
 		}
 		for _, v := range p.Kept {
-			w := violationJSON{ID: v.ID, Error: v.Err.Error()}
-			for _, m := range v.Missing {
-				w.Missing = append(w.Missing, m.String())
-			}
-			q.Violations = append(q.Violations, w)
+			q.Violations = append(q.Violations, violationOf(v, p.Point))
 		}
 		j.Points = append(j.Points, q)
 	}

@@ -44,7 +44,7 @@ func crashReplayCommand() *cobra.Command {
 			}
 			switch k, err := image.Judge(x.check); {
 			case err != nil:
-				fmt.Fprintf(w, "verdict: %v\n", err)
+				fmt.Fprintf(w, "verdict: %v\n", verdictOf(err, image.Point))
 			default:
 				fmt.Fprintf(w, "verdict: good: the tree after operation %s\n", k)
 			}

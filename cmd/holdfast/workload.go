@@ -1,13 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"holdfast/crash"
 	"holdfast/disk"
-	"holdfast/fsck"
 	"holdfast/layout"
 	"holdfast/volume"
 	"holdfast/workload"
@@ -124,40 +122,6 @@ func progress(p *crash.Point) (workload.Progress, error) {
 		}
 	}
 	return at, nil
-}
-
-// Verdicts that are not package workload's.
-var (
-	errOpen      = errors.New("cannot open")
-	errInvariant = errors.New("invariant broken")
-)
-
-// check is what each crash state must satisfy: it opens, the tree is that after some prefix of
-// the operations and no shorter than what was synced, and fsck finds nothing.
-func (x *session) check(s *crash.State) error {
-	at, err := progress(s.Point)
-	if err != nil {
-		return err
-	}
-	opt := x.run.Options()
-	opt.CacheBytes = 0
-	v, err := volume.Open(s.Dev, opt)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errOpen, err)
-	}
-	k, err := x.run.Judge(v, at)
-	if err != nil {
-		return err
-	}
-	s.Note(fmt.Sprint(k))
-	r, err := fsck.Check(s.Dev, fsck.Options{})
-	if err != nil {
-		return fmt.Errorf("fsck: %w", err)
-	}
-	if !r.Clean() {
-		return fmt.Errorf("%w: %s", errInvariant, r.Findings[0])
-	}
-	return nil
 }
 
 // labeler names a write by what lies where it goes.

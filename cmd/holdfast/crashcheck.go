@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/crash"
+	"holdfast/disk"
+	"holdfast/fsck"
+	"holdfast/volume"
+	"holdfast/workload"
+)
+
+// check is what each crash state must satisfy: it opens, the tree is that after some prefix of
+// the operations and no shorter than what was synced, fsck finds nothing, opening it once more
+// changes nothing, and it can be used. Its errors are *workload.Verdict.
+func (x *session) check(s *crash.State) (err error) {
+	at, err := progress(s.Point)
+	if err != nil {
+		return err
+	}
+	broken := func(class workload.Class, k int, cause error) *workload.Verdict {
+		return &workload.Verdict{Class: class, Progress: at, During: x.run.During(at), Is: -1, Nearest: k, Cause: cause}
+	}
+	opt := x.run.Options()
+	opt.CacheBytes = 0
+	v, err := volume.Open(s.Dev, opt)
+	if err != nil {
+		return broken(workload.ErrOpen, -1, err)
+	}
+	k, err := x.run.Judge(v, at)
+	if err != nil {
+		return err
+	}
+	s.Note(fmt.Sprint(k))
+	r, err := fsck.Check(s.Dev, fsck.Options{})
+	if err != nil {
+		return broken(workload.ErrInvariant, k, fmt.Errorf("fsck cannot look: %w", err))
+	}
+	if !r.Clean() {
+		verdict := broken(workload.ErrInvariant, k, nil)
+		for _, f := range r.Findings {
+			verdict.Findings = append(verdict.Findings, f.String())
+		}
+		return verdict
+	}
+	if s.Depth > 0 {
+		return nil // the states behind crashes inside recovery are many: they are judged, not used
+	}
+	// What follows writes to an overlay: it is no part of the recovery in which a crash is explored.
+	over := disk.NewOverlay(s.Dev, x.trace.SectorSize)
+	if v, err = volume.Open(over, opt); err != nil {
+		return broken(workload.ErrIdempotence, k, err)
+	}
+	if err := x.same(v, k); err != nil {
+		return broken(workload.ErrIdempotence, k, err)
+	}
+	if err := x.use(over, v, k); err != nil {
+		return broken(workload.ErrUnusable, k, err)
+	}
+	return nil
+}
+
+// same is nil if the volume holds the tree after k operations.
+func (x *session) same(v *volume.Volume, k int) error {
+	return workload.Compare(v, x.run.States[k])
+}
+
+// use makes, fills, renames and removes a file, each time durably, and wants the tree back that
+// was there before, also after opening the image again. An image without room may say so.
+func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
+	const name, other = ".holdfast-probe", ".holdfast-probe2"
+	root, err := v.Getattr(volume.Root)
+	if err != nil {
+		return err
+	}
+	a, err := v.Create(volume.Root, name, volume.NewNode{Mode: workload.ModeFile | 0o600})
+	if errors.Is(err, volume.ErrNoSpace) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	if _, err := v.Write(a.Ino, []byte(name), 0); err != nil && !errors.Is(err, volume.ErrNoSpace) {
+		return fmt.Errorf("write: %w", err)
+	}
+	if err := v.Fsync(a.Ino); err != nil {
+		return fmt.Errorf("fsync: %w", err)
+	}
+	if err := v.Rename(volume.Root, name, volume.Root, other, 0); err != nil {
+		return fmt.Errorf("rename: %w", err)
+	}
+	if err := v.Unlink(volume.Root, other); err != nil {
+		return fmt.Errorf("unlink: %w", err)
+	}
+	if _, err := v.Setattr(volume.Root, volume.SetAttr{Mtime: &root.Mtime}); err != nil {
+		return fmt.Errorf("set a time: %w", err)
+	}
+	if err := v.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	opt := x.run.Options()
+	opt.CacheBytes = 0
+	if v, err = volume.Open(dev, opt); err != nil {
+		return fmt.Errorf("open again: %w", err)
+	}
+	return x.same(v, k)
+}
+
+// verdictOf is the verdict that an error of check is; whatever else the check came to, a panic
+// above all, is one too.
+func verdictOf(err error, p *crash.Point) *workload.Verdict {
+	var v *workload.Verdict
+	if errors.As(err, &v) {
+		return v
+	}
+	at, _ := progress(p)
+	return &workload.Verdict{Class: workload.ErrPanic, Progress: at, Is: -1, Nearest: -1, Cause: err}
+}
