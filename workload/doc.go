@@ -5,7 +5,7 @@
 // # What is here
 //
 //   - [Script]: image parameters, a setup section and the recorded operations, read from text
-//     ([Parse]) or made from a seed ([Generate]).
+//     ([Parse]), made from a seed ([Generate]), or one of all short ones ([Bounded]).
 //   - [State]: the reference model, maps and byte slices, immutable: the state after each
 //     operation is kept, and what did not change is shared.
 //   - [Run]: plays a script on a volume.Volume, compares the result of each operation with

@@ -1,0 +1,206 @@
+package workload
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func bounded(t testing.TB, n int) *Bounded {
+	t.Helper()
+	b, err := NewBounded(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// counts are pinned: a change of the table changes the numbers of workloads, and results of
+// campaigns are no longer comparable.
+var boundedCounts = [MaxBounded + 1]struct{ sequences, workloads uint64 }{
+	1: {63, 246},
+	2: {7561, 114636},
+	3: {956215, 56145508},
+}
+
+func TestBoundedCounts(t *testing.T) {
+	for n := 1; n <= MaxBounded; n++ {
+		b := bounded(t, n)
+		t.Logf("%d operations to choose from; %d of them: %d sequences, %d workloads", b.Operations(), n, b.Sequences(), b.Len())
+		if want := boundedCounts[n]; b.Sequences() != want.sequences || b.Len() != want.workloads {
+			t.Errorf("%d core operations: %d sequences, %d workloads; want %d, %d", n, b.Sequences(), b.Len(), want.sequences, want.workloads)
+		}
+	}
+}
+
+// some calls f with each workload of 1 operation, every third of 2, which is each sequence
+// several times, and a sample of those of 3.
+func some(t *testing.T, f func(n int, i uint64, w *BoundedWorkload)) {
+	t.Helper()
+	for n := 1; n <= MaxBounded; n++ {
+		b, step := bounded(t, n), uint64(1)
+		switch n {
+		case 2:
+			step = 3
+		case 3:
+			step = b.Len()/5003 + 1
+		}
+		for i := uint64(0); i < b.Len(); i += step {
+			f(n, i, b.At(i))
+		}
+	}
+}
+
+// Each workload succeeds in the model, is what the language reads back, and needs its setup.
+func TestBoundedValid(t *testing.T) {
+	some(t, func(n int, i uint64, w *BoundedWorkload) {
+		if err := w.Script.Check(); err != nil {
+			t.Fatalf("%d of %d operations: %v\n%s", i, n, err, w.Script)
+		}
+		again := parse(t, w.Script.String())
+		if again.String() != w.Script.String() {
+			t.Fatalf("%d of %d operations is read back as\n%s\nwas\n%s", i, n, again, w.Script)
+		}
+		if w.From < 1 || w.From > len(w.Script.Ops) {
+			t.Fatalf("%d of %d operations: it owns crash points from operation %d of %d on", i, n, w.From, len(w.Script.Ops))
+		}
+		if i%7 != 0 || slices.ContainsFunc(w.Script.Ops, func(op Op) bool { return op.Kind == OpRename }) {
+			return // a rename succeeds without the target that it replaces
+		}
+		for k, op := range w.Script.Setup {
+			less := *w.Script
+			less.Setup = slices.Delete(slices.Clone(less.Setup), k, k+1)
+			if op.Kind != OpWrite && less.Check() == nil {
+				t.Fatalf("%d of %d operations: the setup does not need %q\n%s", i, n, op, w.Script)
+			}
+		}
+	})
+}
+
+// mirrorText exchanges names in a script, line by line: the setup has an order of its own.
+func mirrorText(s *Script, g int) string {
+	var exchange []string
+	if g&1 != 0 {
+		exchange = append(exchange, "foo", "bar", "bar", "foo")
+	}
+	if g&2 != 0 {
+		exchange = append(exchange, "A", "B", "B", "A")
+	}
+	r := strings.NewReplacer(exchange...)
+	var setup, ops []string
+	for _, op := range s.Setup {
+		op.Seed = 0
+		setup = append(setup, r.Replace(op.String()))
+	}
+	for _, op := range s.Ops {
+		ops = append(ops, r.Replace(op.String()))
+	}
+	slices.Sort(setup)
+	return strings.Join(setup, "\n") + "\n---\n" + strings.Join(ops, "\n")
+}
+
+// No workload is there twice, and of mirror images only one is.
+func TestBoundedMirrorImages(t *testing.T) {
+	for n := 1; n <= 2; n++ {
+		b, seen, images := bounded(t, n), map[string]uint64{}, 0
+		for i := range b.Len() {
+			s := b.At(i).Script
+			if other, ok := seen[mirrorText(s, 0)]; ok {
+				t.Fatalf("%d operations: %d is %d\n%s", n, i, other, s)
+			}
+			seen[mirrorText(s, 0)] = i
+		}
+		for i := uint64(0); i < b.Len(); i += 5 {
+			s := b.At(i).Script
+			for g := 1; g < mirrorImages; g++ {
+				text := mirrorText(s, g)
+				if text == mirrorText(s, 0) {
+					continue
+				}
+				images++
+				if other, ok := seen[text]; ok {
+					t.Fatalf("%d operations: %d is a mirror image of %d\n%s", n, other, i, s)
+				}
+			}
+		}
+		if images == 0 {
+			t.Errorf("%d operations: nothing has a mirror image", n)
+		}
+	}
+}
+
+// Every sequence that the model accepts under some setup is in the enumeration, or a mirror image
+// of it is: found by trying each pair of operations under each setup, without what the enumeration knows.
+func TestBoundedComplete(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries all pairs under all setups")
+	}
+	b := bounded(t, 2)
+	have := map[string]bool{}
+	key := func(s *Script) string { // core operations alone
+		text := mirrorText(s, 0)
+		_, ops, _ := strings.Cut(text, "---\n")
+		return ops
+	}
+	for i := range b.Len() {
+		w := b.At(i)
+		if w.persist[0] == persistNone && w.persist[1] == persistNone {
+			for g := range mirrorImages {
+				_, ops, _ := strings.Cut(mirrorText(w.Script, g), "---\n")
+				have[ops] = true
+			}
+		}
+	}
+	var states []*State
+	for set := range uint16(1 << len(allSpots)) {
+		st, good := NewState(0o755, 0, 0, setupTime(0)), true
+		for _, op := range dependencies(set) {
+			var e Errno
+			if st, e = st.Apply(op, Time{}); e != OK {
+				good = false
+				break
+			}
+		}
+		if good {
+			states = append(states, st)
+		}
+	}
+	missing := 0
+	for i := range boundedOps {
+		o := &boundedOps[i]
+		one := o.kind.op(o.a, o.b, 1)
+		var after []*State // wherever it succeeds
+		for _, st := range states {
+			if next, e := st.Apply(one, Time{1, 0}); e == OK {
+				after = append(after, next)
+			}
+		}
+		for j := range boundedOps {
+			p := &boundedOps[j]
+			two := p.kind.op(p.a, p.b, 2)
+			if have[key(&Script{Ops: []Op{one, two}})] || leftOut(o, p) {
+				continue
+			}
+			for _, st := range after {
+				if _, e := st.Apply(two, Time{2, 0}); e == OK {
+					t.Errorf("not in the enumeration: %s; %s", one, two)
+					missing++
+					break
+				}
+			}
+			if missing > 10 {
+				t.Fatal("and more")
+			}
+		}
+	}
+}
+
+// leftOut is what succeeds in the model and is not wanted: an operation through a symbolic link or on
+// a special file, and a change of size that would not be one.
+func leftOut(o, p *boundedOp) bool {
+	switch p.kind.what {
+	case "overwrite in the middle", "truncate shorter", "truncate longer":
+		return true
+	}
+	return o.kind.what == "symlink" || o.kind.what == "mknod"
+}
