@@ -24,7 +24,7 @@ type Data struct {
 	Ino     uint64
 	Logical uint64 // of the first, in blocks of the inode
 	Gen     uint32
-	Bytes   []byte   // len(Sums) blocks
+	Pages   [][]byte // len(Sums) blocks, frozen
 	Sums    []uint32 // CRC-32C of each, from layout.Seeds.Data; at most 65535
 }
 
@@ -218,7 +218,7 @@ func (l *Log) attest() error {
 func (l *Log) commit(tx *Tx) error {
 	size := 0
 	for i := range tx.Data {
-		size += len(tx.Data[i].Bytes)
+		size += len(tx.Data[i].Pages) * l.g.BlockSize
 	}
 	inLog := size <= dataInLog
 	l.encode(tx, inLog)
@@ -260,26 +260,30 @@ const maxWrite = 1 << 20
 
 // writeData writes data blocks to their places, neighbours in one write.
 func (l *Log) writeData(list []Data) error {
-	for len(list) > 0 {
-		n, size := 1, len(list[0].Bytes)
-		for n < len(list) && list[n].Block == list[0].Block+uint64(size/l.g.BlockSize) && size+len(list[n].Bytes) <= maxWrite {
-			size += len(list[n].Bytes)
-			n++
+	l.data = l.data[:0]
+	at := int64(0) // of what is gathered
+	write := func() error {
+		if len(l.data) == 0 {
+			return nil
 		}
-		p := list[0].Bytes
-		if n > 1 {
-			l.data = l.data[:0]
-			for i := range n {
-				l.data = append(l.data, list[i].Bytes...)
-			}
-			p = l.data
-		}
-		if _, err := l.dev.WriteAt(p, int64(list[0].Block)*int64(l.g.BlockSize)); err != nil {
-			return err
-		}
-		list = list[n:]
+		_, err := l.dev.WriteAt(l.data, at)
+		l.data = l.data[:0]
+		return err
 	}
-	return nil
+	for i := range list {
+		off := int64(list[i].Block) * int64(l.g.BlockSize)
+		for _, p := range list[i].Pages {
+			if off != at+int64(len(l.data)) || len(l.data)+len(p) > maxWrite {
+				if err := write(); err != nil {
+					return err
+				}
+				at = off
+			}
+			l.data = append(l.data, p...)
+			off += int64(len(p))
+		}
+	}
+	return write()
 }
 
 // put writes the payload in l.rec to both runs and flushes. What the sectors say of the flush

@@ -55,7 +55,7 @@ func (c *client) writes(no, n uint64, b byte) func(tx *Tx, next state) {
 		d := Data{Block: no, Ino: 5, Logical: 7, Gen: uint32(b)}
 		for i := range n {
 			p := c.fill(b)
-			d.Bytes = append(d.Bytes, p...)
+			d.Pages = append(d.Pages, p)
 			d.Sums = append(d.Sums, layout.Sum(testSeeds.Data(no+i, d.Ino, d.Gen, d.Logical+i), p))
 			next.data[no+i] = datum{d.Ino, d.Logical + i, d.Gen, p}
 		}

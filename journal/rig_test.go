@@ -288,7 +288,7 @@ func (c *client) step() bool {
 		for i := uint64(0); ; i++ {
 			b := c.bytes(g.BlockSize)
 			next.data[no+i] = datum{d.Ino, d.Logical + i, d.Gen, b}
-			d.Bytes = append(d.Bytes, b...)
+			d.Pages = append(d.Pages, b)
 			d.Sums = append(d.Sums, layout.Sum(testSeeds.Data(no+i, d.Ino, d.Gen, d.Logical+i), b))
 			if n := no + i + 1; c.rng.IntN(2) == 0 || !c.free[n] || used[n] {
 				break

@@ -21,7 +21,7 @@ func (v *Volume) commit(want uint64) error {
 	v.commitMu.Lock()
 	defer v.commitMu.Unlock()
 	v.mu.Lock()
-	if err := v.usable(); err != nil {
+	if err := v.committable(); err != nil {
 		v.mu.Unlock()
 		return err
 	}
@@ -95,12 +95,12 @@ func (v *Volume) freeze() (*journal.Tx, error) {
 				k := uint64(len(d.Sums))
 				if d.Ino == uint64(ino) && d.Block+k == p.block && d.Logical+k == l && k < 4096 {
 					d.Sums = append(d.Sums, sum)
-					d.Bytes = append(d.Bytes, p.data...)
+					d.Pages = append(d.Pages, p.data)
 					continue
 				}
 			}
 			jtx.Data = append(jtx.Data, journal.Data{Block: p.block, Ino: uint64(ino), Logical: l, Gen: gen[ino],
-				Bytes: slices.Clone(p.data), Sums: []uint32{sum}})
+				Pages: [][]byte{p.data}, Sums: []uint32{sum}})
 		}
 	}
 	for _, no := range slices.Sorted(maps.Keys(t.blocks)) {

@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -168,34 +167,39 @@ func (o *op) setContent(ino Ino, in *layout.Inode, data []byte) error {
 	return o.writePages(ino, in, data, 0)
 }
 
-// writePages puts data into pages at off. It reserves what they need, so that nothing can
-// fail for space later. The size is the caller's.
+// writePages puts data into pages at off. What they need is reserved, so that nothing can fail
+// for space later; and those whose block cannot be found without reading the file's map get it
+// now, so that damage is the writer's error and not that of a commit for everybody. The size is
+// the caller's, and so is putting the inode.
 func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) error {
 	v := o.v
 	bs := uint64(v.g.BlockSize)
 	end := off + uint64(len(data))
+	first, last := off/bs, (end+bs-1)/bs
 	var fresh int64
-	for l := off / bs; l*bs < end; l++ {
+	for l := first; l < last; l++ {
 		if v.dirtyPage(ino, l) == nil {
 			fresh++
 		}
 	}
+	now := false
 	if fresh > 0 {
+		full, some, err := o.mapped(ino, in, first, last)
+		if err != nil {
+			return err
+		}
+		now = some || in.Depth > 0
 		cost := v.delayOf(ino, in, int(fresh))
 		need := fresh + int64(cost.space)
-		if o.available() < need && !o.deep {
-			// What replaces blocks gives back as many, later: it may use those kept back.
-			mapped, err := o.mapped(ino, in, off/bs, (end+bs-1)/bs)
-			if err != nil {
-				return err
-			}
-			o.deep = mapped
-		}
+		// What replaces blocks gives back as many, later: it may use those kept back.
+		o.deep = o.deep || full && o.available() < need
 		if o.available() < need {
 			return ErrNoSpace
 		}
-		v.delay.index += cost.index
-		v.delay.space += cost.space
+		if !now {
+			v.delay.index += cost.index
+			v.delay.space += cost.space
+		}
 	}
 	for pos := off; pos < end; {
 		l, at := pos/bs, pos%bs
@@ -213,27 +217,34 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 		o.setPage(ino, l, pg)
 		pos += n
 	}
+	if now {
+		return o.placeRange(ino, in, first, last)
+	}
 	return nil
 }
 
-// mapped reports whether all of the logical blocks from on, below end, have a block or wait
-// for one.
-func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (bool, error) {
+// mapped reports whether all of the logical blocks from on, below end, have a block or wait for
+// one, and whether some that no page holds have one.
+func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (all, some bool, err error) {
+	all = true
 	for l := from; l < end; {
 		if o.v.dirtyPage(ino, l) != nil {
 			l++
 			continue
 		}
 		e, found, err := extents.Lookup(o, &o.v.g, uint64(ino), in, l)
-		if err != nil || !found {
-			return false, err
+		if err != nil {
+			return false, false, err
 		}
-		l++
-		for l < min(e.End(), end) && o.v.dirtyPage(ino, l) == nil {
-			l++
+		if !found {
+			all = false
+			l = min(e.End(), end)
+			continue
 		}
+		some = true
+		l = min(e.End(), end)
 	}
-	return true, nil
+	return all, some, nil
 }
 
 // delayOf bounds what giving n more pages of a file, next to each other, their blocks costs in
@@ -306,16 +317,14 @@ func (o *op) zeroTail(ino Ino, in *layout.Inode, logical, at uint64) error {
 	clear(pg.data[at:])
 	if old != nil {
 		pg.block = old.block
-	} else {
-		cost := v.delayOf(ino, in, 1)
-		if o.available() < 1+int64(cost.space) {
-			return ErrNoSpace
-		}
-		v.delay.index += cost.index
-		v.delay.space += cost.space
+		o.setPage(ino, logical, pg)
+		return nil
+	}
+	if o.available() < 1+int64(v.delayOf(ino, in, 1).space) {
+		return ErrNoSpace
 	}
 	o.setPage(ino, logical, pg)
-	return nil
+	return o.placeRange(ino, in, logical, logical+1) // it replaces a block
 }
 
 // freeFrom unmaps what lies at or behind logical block keep: a bounded number of extents, and
@@ -380,7 +389,8 @@ func (o *op) unmap(ino Ino, in *layout.Inode, logical, n uint64) error {
 }
 
 // place gives every page that has none a block, in the running transaction. What it needs was
-// reserved, so it fails only for damage or a device error, and then the volume stops.
+// reserved, and what it reads is in memory but for bitmaps and checksum tables, of which damaged
+// ones are passed over: it fails only where too many are, and then the volume stops.
 func (v *Volume) place() error {
 	if v.unalloc == 0 {
 		return nil
@@ -391,6 +401,7 @@ func (v *Volume) place() error {
 		err = o.finish()
 	}
 	if err != nil {
+		o.rollback()
 		v.fail(err)
 		return v.err
 	}
@@ -401,34 +412,61 @@ func (o *op) placePages() error {
 	v := o.v
 	v.delay = delay{} // what was reserved for index blocks is for what follows
 	for _, ino := range slices.Sorted(maps.Keys(v.files)) {
-		f := v.files[ino]
-		var wait []uint64
-		for l, p := range f {
-			if p.block == 0 {
-				wait = append(wait, l)
-			}
-		}
-		if len(wait) == 0 {
+		if !v.waits(ino) {
 			continue
 		}
-		slices.SortFunc(wait, cmp.Compare)
 		in, err := o.inode(ino)
 		if err != nil {
 			return err
 		}
-		for len(wait) > 0 {
-			n := 1
-			for n < len(wait) && wait[n] == wait[0]+uint64(n) {
-				n++
-			}
-			if err := o.placeRun(ino, &in, wait[0], n); err != nil {
-				return err
-			}
-			wait = wait[n:]
+		if err := o.placeRange(ino, &in, 0, layout.MaxLogical); err != nil {
+			return err
 		}
 		if err := o.putInode(ino, &in); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// waits reports whether a page of the file has no block yet.
+func (v *Volume) waits(ino Ino) bool {
+	for _, p := range v.files[ino] {
+		if p.block == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// placeRange gives the pages of a file from a logical block on, below end, that have none a
+// block; the caller puts the inode.
+func (o *op) placeRange(ino Ino, in *layout.Inode, from, end uint64) error {
+	f := o.v.files[ino]
+	var wait []uint64
+	if n := end - from; n < uint64(len(f)) {
+		for l := from; l < end; l++ {
+			if p := f[l]; p != nil && p.block == 0 {
+				wait = append(wait, l)
+			}
+		}
+	} else {
+		for l, p := range f {
+			if p.block == 0 && l >= from && l < end {
+				wait = append(wait, l)
+			}
+		}
+		slices.Sort(wait)
+	}
+	for len(wait) > 0 {
+		n := 1
+		for n < len(wait) && wait[n] == wait[0]+uint64(n) {
+			n++
+		}
+		if err := o.placeRun(ino, in, wait[0], n); err != nil {
+			return err
+		}
+		wait = wait[n:]
 	}
 	return nil
 }

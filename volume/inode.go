@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -121,11 +122,12 @@ func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
 		start = v.lastDir
 	}
 	start %= v.totals.Groups
+	var damage error
 	for i := uint64(0); ; i++ {
 		group := start + i
 		if i >= v.totals.Groups {
 			if v.totals.Groups >= g.Groups {
-				return 0, layout.Inode{}, ErrNoSpace
+				return 0, layout.Inode{}, cmp.Or(damage, error(ErrNoSpace))
 			}
 			group = v.totals.Groups
 			if err := o.initGroup(group); err != nil {
@@ -135,8 +137,13 @@ func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
 			group -= v.totals.Groups
 		}
 		ino, in, err := o.inodeIn(group, dir)
-		if err != nil || ino != 0 {
-			return ino, in, err
+		switch {
+		case err != nil && !isMedia(err):
+			return 0, in, err
+		case err != nil: // a damaged group is left alone
+			damage = cmp.Or(damage, err)
+		case ino != 0:
+			return ino, in, nil
 		}
 	}
 }
@@ -182,15 +189,15 @@ func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
 	if err := layout.DecodeInode(p, &in, uint64(ino), block, off, v.seeds); err != nil {
 		return 0, in, err
 	}
+	if b, err = o.Edit(g.BitmapBlock(group), layout.KindBitmap); err != nil {
+		return 0, in, err
+	}
 	in = layout.Inode{Generation: in.Generation + 1}
 	s.InodesFree--
 	v.totals.FreeInodes--
 	if dir {
 		s.Directories++
 		v.totals.Dirs++
-	}
-	if b, err = o.Edit(g.BitmapBlock(group), layout.KindBitmap); err != nil {
-		return 0, in, err
 	}
 	layout.SetStats(b, s)
 	return ino, in, nil
@@ -208,7 +215,7 @@ func (o *op) findFree(group uint64, init uint32) (uint32, error) {
 				continue
 			}
 			ok, err := o.slotFree(g.InodeNumber(group, index))
-			if err != nil {
+			if err != nil && !isMedia(err) {
 				return 0, err
 			}
 			if ok {
@@ -239,7 +246,7 @@ func (o *op) slotFree(ino uint64) (bool, error) {
 		return false, err
 	}
 	err = layout.DecodeInode(p, &in, ino, block, off, o.v.seeds)
-	return in.Mode == 0, err
+	return err == nil && in.Mode == 0, err
 }
 
 // freeInode gives back an inode whose content is gone; its generation stays.

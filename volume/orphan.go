@@ -10,31 +10,32 @@ import (
 
 // The orphan list (I8) holds inodes that a crash must not forget: those without a name that
 // somebody held, and those whose blocks behind the end are still to be freed. It begins in the
-// totals and goes on in the inodes; v.orphans is the same list in memory, the first one first.
+// totals and goes on in the inodes; v.orphans has the members in memory, each with the one
+// before it (0 for the first), so that one is taken out without walking.
 
 // orphanAdd puts an inode at the head of the list.
 func (o *op) orphanAdd(ino Ino, in *layout.Inode) error {
 	v := o.v
 	in.Flags |= layout.FlagOrphan
 	in.NextOrphan = v.totals.Orphan
+	if next := Ino(in.NextOrphan); next != 0 {
+		o.setOrphan(next, ino, true)
+	}
 	v.totals.Orphan = uint64(ino)
-	before := v.orphans
-	v.orphans = append([]Ino{ino}, v.orphans...)
-	o.onFail(func() { v.orphans = before })
+	o.setOrphan(ino, 0, true)
 	return o.putInode(ino, in)
 }
 
 // orphanRemove takes an inode off the list.
 func (o *op) orphanRemove(ino Ino, in *layout.Inode) error {
 	v := o.v
-	i := slices.Index(v.orphans, ino)
-	if i < 0 {
+	before, ok := v.orphans[ino]
+	if !ok {
 		return layout.Corrupt(fmt.Sprintf("inode %d", ino), 0, 0, "marked as an orphan but not on the list (I8)", nil)
 	}
-	if i == 0 {
+	if before == 0 {
 		v.totals.Orphan = in.NextOrphan
 	} else {
-		before := v.orphans[i-1]
 		p, err := o.inode(before)
 		if err != nil {
 			return err
@@ -44,12 +45,28 @@ func (o *op) orphanRemove(ino Ino, in *layout.Inode) error {
 			return err
 		}
 	}
+	if next := Ino(in.NextOrphan); next != 0 {
+		o.setOrphan(next, before, true)
+	}
+	o.setOrphan(ino, 0, false)
 	in.Flags &^= layout.FlagOrphan
 	in.NextOrphan = 0
-	before := v.orphans
-	v.orphans = slices.Delete(slices.Clone(v.orphans), i, i+1)
-	o.onFail(func() { v.orphans = before })
 	return o.putInode(ino, in)
+}
+
+// setOrphan notes which member of the list comes before one, or that it is none.
+func (o *op) setOrphan(ino, before Ino, on bool) {
+	v := o.v
+	set := func(before Ino, on bool) {
+		if on {
+			v.orphans[ino] = before
+		} else {
+			delete(v.orphans, ino)
+		}
+	}
+	old, was := v.orphans[ino]
+	o.onFail(func() { set(old, was) })
+	set(before, on)
 }
 
 // destroy frees an inode that has no name and no holder, and all it owns: what does not fit
@@ -190,19 +207,22 @@ func (v *Volume) maxDepth() int {
 	return depth
 }
 
-// loadOrphans reads the list at Open.
-func (v *Volume) loadOrphans() error {
+// loadOrphans reads the list at Open, and returns it in its order.
+func (v *Volume) loadOrphans() ([]Ino, error) {
 	o := &op{v: v}
+	var list []Ino
+	before := Ino(0)
 	for ino := Ino(v.totals.Orphan); ino != 0; {
-		if len(v.orphans) > 1<<20 || slices.Contains(v.orphans, ino) {
-			return layout.Corrupt("orphan list", v.g.TotalsBlock(), 80, fmt.Sprintf("inode %d twice", ino), "a list without a cycle (I8)")
+		if _, twice := v.orphans[ino]; twice {
+			return nil, layout.Corrupt("orphan list", v.g.TotalsBlock(), 80, fmt.Sprintf("inode %d twice", ino), "a list without a cycle (I8)")
 		}
 		in, err := o.inode(ino)
 		if err != nil {
-			return fmt.Errorf("orphan list: inode %d: %w", ino, err)
+			return nil, fmt.Errorf("orphan list: inode %d: %w", ino, err)
 		}
-		v.orphans = append(v.orphans, ino)
-		ino = Ino(in.NextOrphan)
+		v.orphans[ino] = before
+		list = append(list, ino)
+		before, ino = ino, Ino(in.NextOrphan)
 	}
-	return nil
+	return list, nil
 }

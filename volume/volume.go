@@ -3,7 +3,6 @@ package volume
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,11 +26,12 @@ type Volume struct {
 
 	commitMu sync.Mutex // one commit at a time; taken before mu
 
-	mu     sync.RWMutex
-	err    error // sticky: after it nothing is changed any more
-	closed bool
-	cache  *blockCache
-	totals layout.Totals // as the running transaction has them
+	mu      sync.RWMutex
+	err     error // sticky: after it nothing is changed any more
+	closing bool  // nothing is accepted any more; what was is being made durable
+	closed  bool
+	cache   *blockCache
+	totals  layout.Totals // as the running transaction has them
 
 	tx      *tx
 	files   pages // of the running transaction
@@ -51,8 +51,8 @@ type Volume struct {
 	freed      []waiting
 	freeInodes map[uint64][]uint32 // free slots remembered, by group; nil: not looked yet
 	lastDir    uint64              // group of the last directory made
-	orphans    []Ino
-	trims      map[Ino]error // inodes whose blocks behind the end are still to be freed; why they are not
+	orphans    map[Ino]Ino         // members of the orphan list, each with the one before it
+	trims      map[Ino]error       // inodes whose blocks behind the end are still to be freed; why they are not
 
 	holds holdTable
 }
@@ -127,7 +127,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
 	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{},
-		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}}
+		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
 	if v.recovery, err = journal.Recover(dev, &v.g, v.seeds); err != nil {
 		return nil, err
 	}
@@ -156,10 +156,11 @@ func (v *Volume) start() error {
 		return err
 	}
 	v.totals = *t
-	if err := v.loadOrphans(); err != nil {
+	orphans, err := v.loadOrphans()
+	if err != nil {
 		return err
 	}
-	for _, ino := range slices.Clone(v.orphans) {
+	for _, ino := range orphans {
 		v.trims[ino] = nil
 		if err := v.trim(ino); err != nil && !isMedia(err) {
 			return fmt.Errorf("orphan inode %d: %w", ino, err)
@@ -180,6 +181,15 @@ func (v *Volume) clock() time.Time {
 
 // usable answers whether changes are still possible; mu is held.
 func (v *Volume) usable() error {
+	if v.closing {
+		return ErrClosed
+	}
+	return v.committable()
+}
+
+// committable answers whether what has been changed can still be committed: as long as usable,
+// and by Close itself; mu is held.
+func (v *Volume) committable() error {
 	if v.closed {
 		return ErrClosed
 	}
@@ -193,9 +203,18 @@ func (v *Volume) fail(err error) {
 	}
 }
 
-// Close makes everything durable, writes it home and gives the device back (it is not closed).
-// Inodes without a name that are still held stay on the orphan list for the next Open.
+// Close refuses further changes, makes everything done before durable, writes it home and gives
+// the device back (it is not closed). Inodes without a name that are still held stay on the
+// orphan list for the next Open. A second Close is ErrClosed.
 func (v *Volume) Close() error {
+	v.mu.Lock()
+	if v.closing {
+		v.mu.Unlock()
+		return ErrClosed
+	}
+	v.closing = true
+	v.mu.Unlock()
+
 	var err error
 	if !v.readOnly {
 		err = v.Sync()
@@ -207,9 +226,6 @@ func (v *Volume) Close() error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.closed {
-		return ErrClosed
-	}
 	v.closed = true
 	v.cache.close()
 	return err
