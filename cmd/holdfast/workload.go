@@ -86,7 +86,7 @@ func newSession(s *workload.Script, run *workload.Run, t *disk.Trace) (*session,
 	if err != nil {
 		return nil, err
 	}
-	return &session{s, run, t, labeler(g)}, nil
+	return &session{s, run, t, labeler(&g, sb.UUID, t)}, nil
 }
 
 // fromTrace replays the script that a trace file carries, for the model's states, and insists
@@ -104,8 +104,7 @@ func fromTrace(name string, t *disk.Trace) (*session, error) {
 		if x.trace.Hash() != t.Hash() {
 			return nil, fmt.Errorf("%s: playing its script gives another trace: it was recorded by another version", name)
 		}
-		x.trace = t
-		return x, nil
+		return newSession(x.script, x.run, t)
 	}
 	return nil, fmt.Errorf("%s: no script in the trace: it was not recorded by crash record", name)
 }
@@ -122,18 +121,4 @@ func progress(p *crash.Point) (workload.Progress, error) {
 		}
 	}
 	return at, nil
-}
-
-// labeler names a write by what lies where it goes.
-func labeler(g layout.Geometry) func(off int64, data []byte) string {
-	return func(off int64, data []byte) string {
-		no := uint64(off) / uint64(g.BlockSize)
-		name := purpose(&g, no)
-		if strings.HasPrefix(name, "log run") {
-			if h, ok := layout.PeekLogSector(data[:g.SectorSize]); ok {
-				name += fmt.Sprintf(", transaction %d", h.Seq)
-			}
-		}
-		return fmt.Sprintf("%s (block %d)", name, no)
-	}
 }
