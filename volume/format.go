@@ -204,13 +204,7 @@ func Format(dev disk.Device, o FormatOptions) error {
 		return err
 	}
 	seeds := layout.NewSeeds(s.UUID)
-	slot := make([]byte, layout.SlotSize)
-	for i := range 2 { // what was here is void from now on
-		if _, err := dev.WriteAt(slot, layout.SuperOffset(i)); err != nil {
-			return err
-		}
-	}
-	if err := dev.Flush(); err != nil {
+	if err := voidSuperblocks(dev, &g); err != nil {
 		return err
 	}
 	write := func(no uint64, p []byte) error {
@@ -267,16 +261,42 @@ func Format(dev disk.Device, o FormatOptions) error {
 	if err := journal.Make(dev, &g, seeds); err != nil {
 		return err
 	}
-	clear(slot)
+	return writeSuperblocks(dev, &g, s)
+}
+
+// voidSuperblocks makes sure that the device holds no volume, and what it held is not opened
+// whatever becomes of the writes that follow.
+func voidSuperblocks(dev disk.Device, g *layout.Geometry) error {
+	zero, slot := make([]byte, layout.SlotSize), make([]byte, layout.SlotSize)
+	wrote := false
+	for _, off := range []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()} {
+		err := disk.ReadFull(dev, slot, off)
+		if err != nil && !isMedia(err) {
+			return err
+		}
+		if err == nil && slices.Equal(slot, zero) {
+			continue
+		}
+		if _, err := dev.WriteAt(zero, off); err != nil {
+			return err
+		}
+		wrote = true
+	}
+	if !wrote {
+		return nil
+	}
+	return dev.Flush() // the old superblocks are gone before anything that they describe is
+}
+
+// writeSuperblocks makes a volume of what is on the device: before the flush there is none.
+func writeSuperblocks(dev disk.Device, g *layout.Geometry, s *layout.Superblock) error {
+	if err := dev.Flush(); err != nil { // everything before the superblocks that make it valid
+		return err
+	}
+	slot := make([]byte, layout.SlotSize)
 	layout.EncodeSuperblock(slot, s)
-	if err := dev.Flush(); err != nil { // everything before the superblock that makes it valid
-		return err
-	}
-	if _, err := dev.WriteAt(slot, g.BackupOffset()); err != nil {
-		return err
-	}
-	for i := range 2 {
-		if _, err := dev.WriteAt(slot, layout.SuperOffset(i)); err != nil {
+	for _, off := range []int64{g.BackupOffset(), layout.SuperOffset(0), layout.SuperOffset(1)} {
+		if _, err := dev.WriteAt(slot, off); err != nil {
 			return err
 		}
 	}

@@ -83,21 +83,29 @@ func (d *Dir) setSpace(logical uint64, v uint8) error {
 			return err
 		}
 	default:
-		var p []byte
-		if _, p, err = d.newMapped(layout.SpaceBase + k); err != nil {
+		if body, err = d.newSpace(k); err != nil {
 			return err
-		}
-		layout.InitBlock(p, layout.KindDirSpace, d.ino, k)
-		h := layout.DecodeHeader(p)
-		h.Aux2 = uint64(d.in.Generation)
-		layout.EncodeHeader(p, h)
-		body = layout.BlockBody(p)
-		for j := range body {
-			body[j] = layout.SpaceNone
 		}
 	}
 	body[i] = v
 	return nil
+}
+
+// newSpace makes block k of the space map, which describes no leaf yet.
+func (d *Dir) newSpace(k uint64) (body []byte, err error) {
+	_, p, err := d.newMapped(layout.SpaceBase + k)
+	if err != nil {
+		return nil, err
+	}
+	layout.InitBlock(p, layout.KindDirSpace, d.ino, k)
+	h := layout.DecodeHeader(p)
+	h.Aux2 = uint64(d.in.Generation)
+	layout.EncodeHeader(p, h)
+	body = layout.BlockBody(p)
+	for i := range body {
+		body[i] = layout.SpaceNone
+	}
+	return body, nil
 }
 
 // onlyLeaf reports whether leaf i is the only one that body describes.

@@ -1,0 +1,350 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"holdfast/disk"
+	"holdfast/layout"
+	"holdfast/volume/internal/extents"
+)
+
+// jobs runs what need not be done in order, checksums and writes, on other goroutines.
+type jobs struct {
+	dev     disk.Device
+	queue   chan func()    // nil: the caller does all
+	pending sync.WaitGroup // jobs
+	workers sync.WaitGroup
+	first   atomic.Pointer[error]
+}
+
+func newJobs(dev disk.Device, workers int) *jobs {
+	j := &jobs{dev: dev}
+	if workers < 1 {
+		return j
+	}
+	j.queue = make(chan func(), workers)
+	for range workers {
+		j.workers.Go(func() {
+			for fn := range j.queue {
+				j.run(fn)
+			}
+		})
+	}
+	return j
+}
+
+func (j *jobs) run(fn func()) {
+	fn()
+	j.pending.Done()
+}
+
+// do has fn done, now or soon.
+func (j *jobs) do(fn func()) {
+	j.pending.Add(1)
+	if j.queue == nil {
+		j.run(fn)
+		return
+	}
+	j.queue <- fn
+}
+
+// write has p, which is not changed any more, written.
+func (j *jobs) write(p []byte, off int64) {
+	j.do(func() { j.writeNow(p, off) })
+}
+
+// writeNow writes p, for a job too; after a failure nothing is written.
+func (j *jobs) writeNow(p []byte, off int64) {
+	if j.error() != nil {
+		return
+	}
+	if _, err := j.dev.WriteAt(p, off); err != nil {
+		j.first.CompareAndSwap(nil, &err)
+	}
+}
+
+// wait returns when all jobs are done.
+func (j *jobs) wait() { j.pending.Wait() }
+
+// stop waits and ends the workers; do is not called after it.
+func (j *jobs) stop() {
+	j.wait()
+	if j.queue != nil {
+		close(j.queue)
+		j.workers.Wait()
+		j.queue = nil
+	}
+}
+
+// error is what the first job that failed has met.
+func (j *jobs) error() error {
+	if p := j.first.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// buildData brings the content of files to the device, in long runs.
+type buildData struct {
+	g     *layout.Geometry
+	seeds layout.Seeds
+	space *buildSpace
+	jobs  *jobs
+	free  chan []byte // buffers
+	seg   segment
+}
+
+// segment is a run of blocks that is being filled, and then written at once.
+type segment struct {
+	first uint64
+	n     int
+	buf   []byte // nil: no segment
+	sums  *groupSums
+	parts []segPart
+}
+
+// segPart says whose the blocks from one on are.
+type segPart struct {
+	at      int
+	ino     uint64
+	gen     uint32
+	logical uint64
+}
+
+func newBuildData(g *layout.Geometry, seeds layout.Seeds, space *buildSpace, j *jobs) *buildData {
+	d := &buildData{g: g, seeds: seeds, space: space, jobs: j}
+	n := 1
+	if j.queue != nil {
+		n += 2 * cap(j.queue)
+	}
+	d.free = make(chan []byte, n)
+	for range n {
+		d.free <- nil
+	}
+	return d
+}
+
+// open makes sure that the next block for data has its place in the segment.
+func (d *buildData) open() error {
+	if err := d.space.refill(); err != nil {
+		return err
+	}
+	s := &d.seg
+	if s.buf != nil && (s.first+uint64(s.n) != d.space.data.next || s.n*d.g.BlockSize == len(s.buf)) {
+		d.flush()
+	}
+	if s.buf == nil {
+		if s.buf = <-d.free; s.buf == nil {
+			s.buf = make([]byte, maxWrite)
+		}
+		s.first = d.space.data.next
+		s.sums = d.space.hold(d.space.groupOf(s.first))
+	}
+	return nil
+}
+
+// flush has the segment checksummed and written.
+func (d *buildData) flush() {
+	s := d.seg
+	d.seg = segment{}
+	if s.buf == nil {
+		return
+	}
+	d.jobs.do(func() {
+		d.sum(&s)
+		if s.n > 0 {
+			d.jobs.writeNow(s.buf[:s.n*d.g.BlockSize], int64(s.first)*int64(d.g.BlockSize))
+		}
+		d.space.drop(d.space.groupOf(s.first))
+		d.free <- s.buf
+	})
+}
+
+// sum puts the checksums of a segment into the table of its group.
+func (d *buildData) sum(s *segment) {
+	bs := d.g.BlockSize
+	for i, part := range s.parts {
+		end := s.n
+		if i+1 < len(s.parts) {
+			end = s.parts[i+1].at
+		}
+		for k := part.at; k < end; k++ {
+			block := s.first + uint64(k)
+			seed := d.seeds.Data(block, part.ino, part.gen, part.logical+uint64(k-part.at))
+			d.space.set(s.sums, block, layout.Sum(seed, s.buf[k*bs:(k+1)*bs]))
+		}
+	}
+}
+
+// bytes makes data the content of an inode.
+func (d *buildData) bytes(store *buildStore, ino uint64, in *layout.Inode, data []byte) error {
+	return d.fill(store, ino, in, 0, uint64((len(data)+d.g.BlockSize-1)/d.g.BlockSize), func(p []byte, _ int64) error {
+		clear(p[copy(p, data):])
+		data = data[min(len(p), len(data)):]
+		return nil
+	})
+}
+
+// content makes what c has the content of an inode.
+func (d *buildData) content(store *buildStore, ino uint64, in *layout.Inode, c *Content) error {
+	bs := int64(d.g.BlockSize)
+	src := &source{from: c.From, runs: c.Runs}
+	for end := int64(0); ; { // in blocks
+		start, stop, ok := src.next(end*bs, bs)
+		if !ok {
+			break
+		}
+		if err := d.fill(store, ino, in, uint64(start/bs), uint64((stop-start)/bs), src.read); err != nil {
+			return err
+		}
+		end = stop / bs
+	}
+	return src.done()
+}
+
+// fill maps n blocks of an inode from logical on, but for those of zeros; read gets their
+// content, in order.
+func (d *buildData) fill(store *buildStore, ino uint64, in *layout.Inode, logical, n uint64, read func(p []byte, off int64) error) error {
+	bs := d.g.BlockSize
+	var ext layout.Extent // not yet inserted
+	insert := func() error {
+		if ext.Len == 0 {
+			return nil
+		}
+		in.Blocks += uint64(ext.Len)
+		return extents.Insert(store, d.g, ino, in, ext)
+	}
+	for n > 0 {
+		if err := d.open(); err != nil {
+			return err
+		}
+		s := &d.seg
+		want := int(min(n, uint64(len(s.buf)/bs-s.n), d.space.room()))
+		p := s.buf[s.n*bs : (s.n+want)*bs]
+		if err := read(p, int64(logical)*int64(bs)); err != nil {
+			return err
+		}
+		for i := 0; i < want; {
+			if zeros(p[i*bs : (i+1)*bs]) {
+				i++
+				continue
+			}
+			k := i + 1
+			for k < want && !zeros(p[k*bs:(k+1)*bs]) {
+				k++
+			}
+			at := s.buf[s.n*bs:]
+			if &at[0] != &p[i*bs] {
+				copy(at, p[i*bs:k*bs])
+			}
+			block, l := s.first+uint64(s.n), logical+uint64(i)
+			s.parts = append(s.parts, segPart{s.n, ino, in.Generation, l})
+			s.n += k - i
+			d.space.takeData(uint64(k - i))
+			if ext.End() == l && ext.Block+uint64(ext.Len) == block && d.space.groupOf(ext.Block) == d.space.groupOf(block) {
+				ext.Len += uint32(k - i)
+			} else {
+				if err := insert(); err != nil {
+					return err
+				}
+				ext = layout.Extent{Logical: l, Block: block, Len: uint32(k - i)}
+			}
+			i = k
+		}
+		logical, n = logical+uint64(want), n-uint64(want)
+	}
+	return insert()
+}
+
+func zeros(p []byte) bool {
+	for len(p) >= 8 {
+		if p[0]|p[1]|p[2]|p[3]|p[4]|p[5]|p[6]|p[7] != 0 {
+			return false
+		}
+		p = p[8:]
+	}
+	for _, x := range p {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// source reads a file of runs as one of whole blocks.
+type source struct {
+	from io.Reader
+	runs []Run // the first one has not been read to its end
+	used int64 // of the first one
+}
+
+// next is the range of whole blocks, from off on, that holds the next of the data: up to where
+// a block has none.
+func (s *source) next(off, block int64) (start, stop int64, ok bool) {
+	for len(s.runs) > 0 && s.runs[0].Len == s.used {
+		s.runs, s.used = s.runs[1:], 0
+	}
+	if len(s.runs) == 0 {
+		return 0, 0, false
+	}
+	start = max(off, (s.runs[0].Off+s.used)/block*block)
+	for _, r := range s.runs {
+		if r.Len == 0 {
+			continue
+		}
+		if stop > 0 && r.Off >= stop {
+			break
+		}
+		stop = (r.Off + r.Len + block - 1) / block * block
+	}
+	return start, stop, true
+}
+
+// read fills p, which lies at off: data and the zeros between.
+func (s *source) read(p []byte, off int64) error {
+	for len(p) > 0 {
+		if len(s.runs) == 0 {
+			clear(p)
+			return nil
+		}
+		r := s.runs[0]
+		at := r.Off + s.used
+		if gap := min(int64(len(p)), at-off); gap > 0 {
+			clear(p[:gap])
+			p, off = p[gap:], off+gap
+			continue
+		}
+		n := min(int64(len(p)), r.Len-s.used)
+		if _, err := io.ReadFull(s.from, p[:n]); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				err = fmt.Errorf("%w: it is shorter", ErrSourceSize)
+			}
+			return err
+		}
+		p, off, s.used = p[n:], off+n, s.used+n
+		if s.used == r.Len {
+			s.runs, s.used = s.runs[1:], 0
+		}
+	}
+	return nil
+}
+
+// done answers whether the reader has come to its end.
+func (s *source) done() error {
+	if s.from == nil {
+		return nil
+	}
+	var p [1]byte
+	switch n, err := io.ReadFull(s.from, p[:]); {
+	case n > 0:
+		return fmt.Errorf("%w: it is longer", ErrSourceSize)
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return err
+	}
+}
