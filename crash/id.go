@@ -89,6 +89,23 @@ func (l *level) text() string {
 	return strings.Join(tokens, ".")
 }
 
+// ID is what an ID says before its versions.
+type ID struct {
+	Trace uint64 // its hash
+	Point int    // crash point
+	Model Model
+	Depth int // crashes inside the check
+}
+
+// ParseID reads an ID; the error matches [ErrID].
+func ParseID(text string) (ID, error) {
+	id, err := parseID(text)
+	if err != nil {
+		return ID{}, err
+	}
+	return ID{id.hash, id.point, id.model, len(id.levels) - 1}, nil
+}
+
 // maxVariables bounds how many variables an ID may speak about.
 const maxVariables = 1 << 24
 

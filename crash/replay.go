@@ -45,7 +45,11 @@ func rebuild(t *disk.Trace, id stateID, label func(off int64, data []byte) strin
 	if hash := t.Hash(); hash != id.hash {
 		return nil, fmt.Errorf("%w: it is of trace %016x, this is %016x", ErrOtherTrace, id.hash, hash)
 	}
-	list := epochs(t, label)
+	return build(t, epochs(t, label), id, check)
+}
+
+// build is rebuild with the epochs of the trace, which is valid and the one that the ID names.
+func build(t *disk.Trace, list []epoch, id stateID, check Check) (*Image, error) {
 	if id.point >= len(list) {
 		return nil, fmt.Errorf("%w: crash point %d, the trace has %d", ErrID, id.point, len(list))
 	}
@@ -63,10 +67,8 @@ func rebuild(t *disk.Trace, id stateID, label func(off int64, data []byte) strin
 		if check == nil {
 			return nil, fmt.Errorf("%w: a crash inside the check needs the check", ErrID)
 		}
-		d := concrete(m.Bytes, bad, t.SectorSize)
-		d.keep = true
-		_ = run(check, &State{Point: e.point, Dev: d, Depth: depth}) // what it says does not matter, what it writes does
-		if err := l.crash(m.Bytes, bad, d.events, t.SectorSize, id.model); err != nil {
+		events := written(check, &State{Point: e.point, Dev: concrete(m.Bytes, bad, t.SectorSize), Depth: depth})
+		if err := l.crash(m.Bytes, bad, events, t.SectorSize, id.model); err != nil {
 			return nil, err
 		}
 	}
@@ -78,6 +80,15 @@ func rebuild(t *disk.Trace, id stateID, label func(off int64, data []byte) strin
 	}
 	m.Bad = extents(bad, t.SectorSize)
 	return m, nil
+}
+
+// written is what the check writes on a state whose device is concrete. What it says of the
+// state does not matter here.
+func written(check Check, s *State) []disk.Event {
+	d := s.Dev.(*lazy)
+	d.keep = true
+	_ = run(check, s)
+	return d.events
 }
 
 // crash makes image what is left of it by a crash at the level's point among the events.
@@ -121,7 +132,9 @@ func concrete(image []byte, bad map[int64]struct{}, sector int) *lazy {
 
 // Device is the image as a device whose bad sectors cannot be read. What is written to it stays
 // in it.
-func (m *Image) Device() disk.Device {
+func (m *Image) Device() disk.Device { return m.lazy() }
+
+func (m *Image) lazy() *lazy {
 	bad := map[int64]struct{}{}
 	for _, e := range m.Bad {
 		for at := e.Off; at < e.End(); at += int64(m.sector) {
@@ -137,84 +150,4 @@ func (m *Image) Judge(check Check) (label string, verdict error) {
 	s := &State{Point: m.Point, Dev: m.Device(), Depth: m.Depth}
 	verdict = run(check, s)
 	return s.label, verdict
-}
-
-// Minimize looks for a state with less missing in which the check still fails in a way that
-// same accepts (nil: any): it makes write after write, then sector after sector, arrive, as long
-// as the failure stays. It returns the image, which may be the one that id names.
-//
-// Only the crash of the workload is minimised; an ID with a crash inside the check is refused
-// with [ErrID]. The errors are those of [Rebuild]; a state that does not fail is ErrID too.
-func Minimize(t *disk.Trace, id string, label func(off int64, data []byte) string, check Check, same func(error) bool) (*Image, error) {
-	p, err := parseID(id)
-	if err != nil {
-		return nil, err
-	}
-	if len(p.levels) > 1 {
-		return nil, fmt.Errorf("%w: a crash inside the check is not minimised", ErrID)
-	}
-	fails := func(p stateID) (*Image, bool, error) {
-		m, err := rebuild(t, p, label, check)
-		if err != nil {
-			return nil, false, err
-		}
-		_, verdict := m.Judge(check)
-		return m, verdict != nil && (same == nil || same(verdict)), nil
-	}
-	best, failing, err := fails(p)
-	if err != nil {
-		return nil, err
-	}
-	if !failing {
-		return nil, fmt.Errorf("%w: the state does not fail", ErrID)
-	}
-	var writes []disk.Event
-	for _, w := range best.Point.InFlight {
-		writes = append(writes, t.Events[w.Event])
-	}
-	// What each write, and then each variable, would have to be.
-	newest := map[int]int{}
-	parts := make([]map[int]int, len(writes))
-	p.levels[0].each(writes, t.SectorSize, p.model, func(i int, _ int64, _ []byte, v, version int) {
-		if parts[i] == nil {
-			parts[i] = map[int]int{}
-		}
-		parts[i][v] = version
-		newest[v] = version
-		for before := 0; p.model == Prefix && before < v; before++ {
-			parts[i][before] = prefixBlock
-		}
-	})
-	for v := 0; p.model == Sectors && v < len(newest); v++ {
-		parts = append(parts, map[int]int{v: newest[v]})
-	}
-	for _, part := range parts {
-		q := p
-		q.levels = []level{p.levels[0].with(part)}
-		if slices.Equal(q.levels[0].versions, p.levels[0].versions) {
-			continue
-		}
-		m, failing, err := fails(q)
-		if err != nil {
-			return nil, err
-		}
-		if failing {
-			p, best = q, m
-		}
-	}
-	return best, nil
-}
-
-// with is the level with these variables at least at these versions.
-func (l *level) with(part map[int]int) level {
-	m := level{point: l.point, versions: slices.Clone(l.versions)}
-	for v, version := range part {
-		for len(m.versions) <= v {
-			m.versions = append(m.versions, 0)
-		}
-		if now := m.versions[v]; now < version {
-			m.versions[v] = version
-		}
-	}
-	return m
 }
