@@ -96,13 +96,13 @@ func BenchmarkDecided(b *testing.B) {
 		}
 	})
 	b.Run("lazy", func(b *testing.B) {
-		d := concrete(image, nil, testSector)
+		d := concrete(image, nil, nil, testSector)
 		for b.Loop() {
 			_, _ = d.ReadChecked(p, check, 0)
 		}
 	})
 	b.Run("written", func(b *testing.B) {
-		d := concrete(make([]byte, 4096), nil, testSector)
+		d := concrete(make([]byte, 4096), nil, nil, testSector)
 		_, _ = d.WriteAt(image, 0)
 		for b.Loop() {
 			_, _ = d.ReadChecked(p, check, 0)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/crc32"
@@ -21,9 +23,10 @@ const testSector = 512
 // rawDisk is a concrete device: bytes, and sectors that cannot be read. It shares nothing with
 // the explorer.
 type rawDisk struct {
-	b      []byte
-	bad    map[int64]bool
-	events []disk.Event
+	b       []byte
+	bad     map[int64]bool
+	decayed map[int64]bool // bad too
+	events  []disk.Event
 }
 
 func (r *rawDisk) Size() int64 { return int64(len(r.b)) }
@@ -37,13 +40,12 @@ func (r *rawDisk) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(p)) > int64(len(r.b)) {
 		return 0, disk.ErrRange
 	}
-	for i := range p {
-		if r.bad[(off+int64(i))/testSector] {
-			return i, disk.ErrBadSector
+	for at := off / testSector; at*testSector < off+int64(len(p)); at++ {
+		if r.bad[at] || r.decayed[at] {
+			return 0, disk.ErrBadSector
 		}
-		p[i] = r.b[off+int64(i)]
 	}
-	return len(p), nil
+	return copy(p, r.b[off:]), nil
 }
 
 func (r *rawDisk) WriteAt(p []byte, off int64) (int, error) {
@@ -63,7 +65,7 @@ func (r *rawDisk) WriteAt(p []byte, off int64) (int, error) {
 		edges = append(edges, last)
 	}
 	for _, s := range edges {
-		if r.bad[s] {
+		if r.bad[s] || r.decayed[s] {
 			return 0, disk.ErrBadSector
 		}
 	}
@@ -72,6 +74,7 @@ func (r *rawDisk) WriteAt(p []byte, off int64) (int, error) {
 	copy(r.b[first*testSector:], whole)
 	for s := first; s <= last; s++ {
 		delete(r.bad, s)
+		delete(r.decayed, s)
 	}
 	r.events = append(r.events, disk.Event{Kind: disk.EventWrite, Off: first * testSector, Data: whole})
 	return len(p), nil
@@ -83,12 +86,34 @@ func (r *rawDisk) ReadChecked(p []byte, c disk.Check, places ...int64) (int, err
 
 // bruteState is one concrete state.
 type bruteState struct {
-	b   []byte
-	bad map[int64]bool
+	b            []byte
+	bad, decayed map[int64]bool
 }
 
-// bruteStates calls f with every concrete state that writes over b leave.
-func bruteStates(b []byte, bad map[int64]bool, writes []disk.Event, opt *Options, f func(bruteState)) {
+// disk is the state as a device of its own.
+func (s bruteState) disk() *rawDisk {
+	return &rawDisk{b: slices.Clone(s.b), bad: clone(s.bad), decayed: clone(s.decayed)}
+}
+
+func clone(m map[int64]bool) map[int64]bool {
+	if m == nil {
+		return map[int64]bool{}
+	}
+	return maps.Clone(m)
+}
+
+// bruteDecay calls f with s and every set of up to most bad sectors of it.
+func bruteDecay(s bruteState, most int, from int64, f func(bruteState)) {
+	f(s)
+	for at := from; most > 0 && at < int64(len(s.b))/testSector; at++ {
+		more := bruteState{s.b, s.bad, clone(s.decayed)}
+		more.decayed[at] = true
+		bruteDecay(more, most-1, at+1, f)
+	}
+}
+
+// bruteStates calls f with every concrete state that writes over under leave.
+func bruteStates(under bruteState, writes []disk.Event, opt *Options, f func(bruteState)) {
 	type version struct {
 		data []byte // nil: as before
 		bad  bool
@@ -100,15 +125,13 @@ func bruteStates(b []byte, bad map[int64]bool, writes []disk.Event, opt *Options
 			if opt.Model == Prefix && set&(set+1) != 0 {
 				continue
 			}
-			s := bruteState{append([]byte(nil), b...), map[int64]bool{}}
-			for at := range bad {
-				s.bad[at] = true
-			}
+			s := bruteState{slices.Clone(under.b), clone(under.bad), clone(under.decayed)}
 			for i, w := range writes {
 				if set>>i&1 != 0 {
 					copy(s.b[w.Off:], w.Data)
 					for at := w.Off; at < w.Off+int64(len(w.Data)); at += testSector {
 						delete(s.bad, at/testSector)
+						delete(s.decayed, at/testSector)
 					}
 				}
 			}
@@ -131,17 +154,16 @@ func bruteStates(b []byte, bad map[int64]bool, writes []disk.Event, opt *Options
 	}
 	digits := make([]int, len(sectors))
 	for {
-		s := bruteState{append([]byte(nil), b...), map[int64]bool{}}
-		for at := range bad {
-			s.bad[at] = true
-		}
+		s := bruteState{slices.Clone(under.b), clone(under.bad), clone(under.decayed)}
 		for i, at := range sectors {
 			switch v := versions[at][digits[i]]; {
 			case v.bad:
 				s.bad[at] = true
+				delete(s.decayed, at)
 			case v.data != nil:
 				copy(s.b[at*testSector:], v.data)
 				delete(s.bad, at)
+				delete(s.decayed, at)
 			}
 		}
 		f(s)
@@ -319,6 +341,12 @@ func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 }
 
 func drawOptions(t *rapid.T) Options {
+	opt := drawModel(t)
+	opt.Decay = max(0, rapid.IntRange(-2, maxDecay).Draw(t, "decay"))
+	return opt
+}
+
+func drawModel(t *rapid.T) Options {
 	switch rapid.IntRange(0, 3).Draw(t, "model") {
 	case 0:
 		return Options{}
@@ -375,11 +403,18 @@ func TestBruteForce(t *testing.T) {
 		opt.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 
 		want := map[string]int64{}
+		sound := map[string]bool{} // without decay
 		bruteEpochs(tr, func(point int, image []byte, writes []disk.Event) {
 			var n int64
-			bruteStates(image, nil, writes, &opt, func(s bruteState) {
-				n++
-				want[fmt.Sprint(point, " ", play(program, &rawDisk{b: s.b, bad: s.bad}))]++
+			bruteStates(bruteState{b: image}, writes, &opt, func(s bruteState) {
+				bruteDecay(s, opt.Decay, 0, func(s bruteState) {
+					n++
+					seen := fmt.Sprint(point, " ", play(program, s.disk()))
+					want[seen]++
+					if len(s.decayed) == 0 {
+						sound[seen] = true
+					}
+				})
 			})
 			if counts[point].Cmp(big.NewInt(n)) != 0 {
 				t.Fatalf("point %d: Count says %v, there are %d", point, counts[point], n)
@@ -389,6 +424,9 @@ func TestBruteForce(t *testing.T) {
 		check := func(s *State) error {
 			seen := fmt.Sprint(s.Index, " ", play(program, s.Dev))
 			s.Note(seen)
+			if s.Decayed() == 0 && !sound[seen] {
+				t.Errorf("%s: only decay explains it, and the check met none", seen)
+			}
 			return errors.New(seen)
 		}
 		r, err := Explore(tr, opt, check)
@@ -416,18 +454,24 @@ func TestBruteForce(t *testing.T) {
 				if _, verdict := m.Judge(check); verdict == nil || verdict.Error() != v.Err.Error() {
 					t.Fatalf("%s: rebuilt: %v, explored: %v", v.ID, verdict, v.Err)
 				}
-				bad := map[int64]bool{}
-				for _, e := range m.Bad {
-					for at := e.Off; at < e.End(); at += testSector {
-						bad[at/testSector] = true
-					}
-				}
-				if got := fmt.Sprint(v.pointIndex(), " ", play(program, &rawDisk{b: m.Bytes, bad: bad})); got != v.Err.Error() {
+				raw := bruteState{b: m.Bytes, bad: sectors(m.Bad), decayed: sectors(v.Decayed)}.disk()
+				if got := fmt.Sprint(v.pointIndex(), " ", play(program, raw)); got != v.Label {
 					t.Fatalf("%s: on a concrete device: %s, explored: %v", v.ID, got, v.Err)
 				}
 			}
 		}
 	})
+}
+
+// sectors lists the sectors of ranges.
+func sectors(list []disk.Extent) map[int64]bool {
+	m := map[int64]bool{}
+	for _, e := range list {
+		for at := e.Off; at < e.End(); at += testSector {
+			m[at/testSector] = true
+		}
+	}
+	return m
 }
 
 // pointIndex is the crash point in the ID.
@@ -452,11 +496,8 @@ func TestBruteForceNested(t *testing.T) {
 		want := map[string]bool{}
 		runs := 0
 		bruteEpochs(tr, func(point int, image []byte, writes []disk.Event) {
-			bruteStates(image, nil, writes, &opt, func(s bruteState) {
-				first := &rawDisk{b: append([]byte(nil), s.b...), bad: map[int64]bool{}}
-				for at := range s.bad {
-					first.bad[at] = true
-				}
+			nested := func(s bruteState) {
+				first := s.disk()
 				play(program, first)
 				wrote := false
 				for _, e := range first.events {
@@ -465,28 +506,30 @@ func TestBruteForceNested(t *testing.T) {
 				if !wrote {
 					return
 				}
-				under := bruteState{s.b, s.bad}
+				under := bruteState{slices.Clone(s.b), clone(s.bad), clone(s.decayed)}
 				var inFlight []disk.Event
 				for _, e := range append(first.events, disk.Event{Kind: disk.EventFlush}) {
 					if e.Kind == disk.EventWrite {
 						inFlight = append(inFlight, e)
 						continue
 					}
-					bruteStates(under.b, under.bad, inFlight, &opt, func(s bruteState) {
+					bruteStates(under, inFlight, &opt, func(s bruteState) {
 						if runs++; runs > 30000 {
 							t.Skip("too many states")
 						}
-						want[fmt.Sprint(point, " ", play(program, &rawDisk{b: s.b, bad: s.bad}))] = true
+						want[fmt.Sprint(point, " ", play(program, s.disk()))] = true
 					})
 					for _, w := range inFlight {
 						copy(under.b[w.Off:], w.Data)
 						for at := w.Off; at < w.Off+int64(len(w.Data)); at += testSector {
 							delete(under.bad, at/testSector)
+							delete(under.decayed, at/testSector)
 						}
 					}
 					inFlight = nil
 				}
-			})
+			}
+			bruteStates(bruteState{b: image}, writes, &opt, func(s bruteState) { bruteDecay(s, opt.Decay, 0, nested) })
 		})
 
 		got := map[string]bool{}
@@ -526,6 +569,15 @@ func TestBruteForceNested(t *testing.T) {
 				}
 				if _, verdict := m.Judge(check); verdict == nil || verdict.Error() != v.Err.Error() {
 					t.Fatalf("%s: rebuilt: %v, explored: %v", v.ID, verdict, v.Err)
+				}
+				raw := bruteState{b: m.Bytes, bad: sectors(m.Bad), decayed: map[int64]bool{}}
+				if m.decay != nil {
+					for at := range m.decay.truth {
+						raw.decayed[at] = true
+					}
+				}
+				if got := fmt.Sprint(v.pointIndex(), " ", play(program, raw.disk())); got != v.Err.Error() {
+					t.Fatalf("%s: on a concrete device: %s, explored: %v\n%+v\n%+v", v.ID, got, v.Err, program, raw.decayed)
 				}
 			}
 		}

@@ -11,7 +11,8 @@ import (
 // is one), and it should stay that way.
 //
 // A sector written k times in an epoch has k+1 versions, one more if it can be bad; with atomic
-// writes, each write doubles the states; with prefixes, each adds one. The error matches [ErrTrace] or [ErrOptions].
+// writes, each write doubles the states; with prefixes, each adds one. With Options.Decay = d
+// all this is multiplied by the number of sets of at most d of the sectors of the image. The error matches [ErrTrace] or [ErrOptions].
 func Count(t *disk.Trace, opt Options) ([]*big.Int, error) {
 	if err := opt.validate(); err != nil {
 		return nil, err
@@ -20,12 +21,18 @@ func Count(t *disk.Trace, opt Options) ([]*big.Int, error) {
 		return nil, err
 	}
 	var list []*big.Int
+	sectors := int64(len(t.Base) / t.SectorSize)
+	decayed := new(big.Int)
+	for k := range int64(opt.Decay) + 1 {
+		decayed.Add(decayed, new(big.Int).Binomial(sectors, k))
+	}
 	start := 0
 	for i := 0; i <= len(t.Events); i++ {
 		if i < len(t.Events) && t.Events[i].Kind != disk.EventFlush {
 			continue
 		}
-		list = append(list, countStates(t.Events[start:i], t.SectorSize, opt.Model, opt.Bad))
+		n := countStates(t.Events[start:i], t.SectorSize, opt.Model, opt.Bad)
+		list = append(list, n.Mul(n, decayed))
 		start = i + 1
 	}
 	return list, nil

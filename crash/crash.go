@@ -62,6 +62,12 @@ type Options struct {
 	Model Model
 	Bad   bool // a sector in flight may also be bad; with Sectors only
 
+	// Decay is how many sectors of the whole image, 0 to 2, may have gone bad at the crash as
+	// well, whenever they were written. A legal state is then one that the crash leaves, with a
+	// set of at most Decay sectors of the image, any of them, that are bad until they are
+	// written again. Crashes inside the check add none.
+	Decay int
+
 	Points    func(*Point) bool // explore these points only; nil: all
 	MaxLeaves int               // runs of the check per point, nested ones included; 0: no bound
 	Keep      int               // violations kept per point, all are counted; 0: DefaultKeep
@@ -85,6 +91,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: %v", ErrOptions, o.Model)
 	case o.Model != Sectors && o.Bad:
 		return fmt.Errorf("%w: %v leave no bad sectors", ErrOptions, o.Model)
+	case o.Decay < 0 || o.Decay > maxDecay:
+		return fmt.Errorf("%w: %d decayed sectors, 0 to %d", ErrOptions, o.Decay, maxDecay)
 	case o.MaxLeaves < 0:
 		return fmt.Errorf("%w: %d leaves", ErrOptions, o.MaxLeaves)
 	case o.Keep < 0:
@@ -150,6 +158,22 @@ type State struct {
 	Depth int
 
 	label string
+	dev   *lazy
+}
+
+func newState(p *Point, d *lazy, depth int) *State {
+	return &State{Point: p, Dev: d, Depth: depth, dev: d}
+}
+
+// Decayed is how many of the sectors that went bad by decay the check has met so far: reads
+// failed because of them, or found a replica. What no read has met is not known, and is not
+// counted. A sector counts also where it would not have passed anyway, or was written since: if
+// Decayed is 0, decay explains nothing, but not the other way round.
+func (s *State) Decayed() int {
+	if s.dev == nil || s.dev.sp.decay == nil {
+		return 0
+	}
+	return s.dev.decay.met()
 }
 
 // Note labels the run, for the histogram of the report; the last label counts.
@@ -242,6 +266,7 @@ type Violation struct {
 	// the workload that are not there in full, and the bad sectors.
 	Missing []MissingWrite
 	Bad     []disk.Extent
+	Decayed []disk.Extent // sectors that went bad without having been in flight
 }
 
 // MissingWrite is a write in flight of which something is not there.

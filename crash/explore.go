@@ -176,6 +176,10 @@ func (w *worker) point(e *epoch, image []byte, states *big.Int) (*PointReport, e
 	case err != nil:
 		return nil, err
 	default:
+		if n := w.x.opt.Decay; n > 0 {
+			sp.decay = newDecay(int64(len(image)/w.x.t.SectorSize), n)
+			sp.total.Mul(sp.total, new(big.Int).SetUint64(sp.decay.weight()))
+		}
 		if _, err := w.explore(0, sp, w.r.Covered, nil); err != nil {
 			return nil, fmt.Errorf("crash point %d: %w", e.point.Index, err)
 		}
@@ -232,7 +236,7 @@ func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (mo
 			return false, nil
 		}
 		d.reset()
-		s := &State{Point: w.e.point, Dev: d, Depth: depth}
+		s := newState(w.e.point, d, depth)
 		verdict := run(w.x.check, s)
 		if errors.Is(d.abort, ErrNotDeterministic) {
 			return false, d.abort
@@ -305,10 +309,15 @@ func (w *worker) violation(d *lazy, s *State, verdict error, path []int) {
 		return
 	}
 	id := stateID{hash: w.x.hash, point: w.e.point.Index, model: w.x.opt.Model, levels: d.levels(path)}
+	if d.sp.decay != nil {
+		if id.decayed = d.decay.least(); id.decayed != nil {
+			id.decay = w.x.opt.Decay
+		}
+	}
 	missing, bad := id.levels[0].damage(w.e, w.x.t.SectorSize, w.x.opt.Model)
 	w.r.Kept = append(w.r.Kept, &Violation{
 		ID: id.String(), Err: verdict, Label: s.label, States: new(big.Int).Set(d.states()), Depth: s.Depth,
-		Missing: missing, Bad: bad,
+		Missing: missing, Bad: bad, Decayed: extents(set(id.decayed), w.x.t.SectorSize),
 	})
 }
 

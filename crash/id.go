@@ -13,7 +13,7 @@ import (
 
 // The ID of a crash state is text that any process can turn into the same bytes:
 //
-//	hf1-<hash of the trace>-p<point><model>-<versions>{-n<point>-<versions>}
+//	hf1-<hash of the trace>-p<point><model>-<versions>[-d<most>{.<sector>}]{-n<point>-<versions>}
 //
 // The hash has 16 hexadecimal digits, the model is s (sectors), a (atomic writes) or
 // p (prefixes). The versions are those of the sectors in flight, ascending, or of the writes in
@@ -24,13 +24,17 @@ import (
 // so many variables are skipped, and so many (1 without x) have that version: v<k> is the k-th
 // content written to the sector in the epoch (v1: the write is there; k writes of the block are),
 // b is bad. A single "0"
-// says that there are no tokens. Each -n part is a crash inside the check's run on the state
+// says that there are no tokens. The -d part names the sectors that decayed, ascending, and how
+// many could have. Each -n part is a crash inside the check's run on the state
 // before it, at the crash point of that run with this number.
 type stateID struct {
 	hash   uint64
 	point  int
 	model  Model
 	levels []level
+
+	decay   int     // how many sectors could decay
+	decayed []int64 // those that did; if there are none, decay is 0
 }
 
 // level is one crash: at which point (of the check's run; unused for the first), and the
@@ -54,6 +58,12 @@ func (id stateID) String() string {
 		}
 		b.WriteByte('-')
 		b.WriteString(l.text())
+		if i == 0 && id.decayed != nil {
+			fmt.Fprintf(&b, "-d%d", id.decay)
+			for _, s := range id.decayed {
+				fmt.Fprintf(&b, ".%d", s)
+			}
+		}
 	}
 	return b.String()
 }
@@ -129,6 +139,12 @@ func parseID(text string) (id stateID, err error) {
 		return bad("crash point")
 	}
 	for i := 3; i < len(parts); i++ {
+		if text, found := strings.CutPrefix(parts[i], "d"); found && i == 4 {
+			if !id.parseDecay(text) {
+				return bad("decayed sectors " + strconv.Quote(parts[i]))
+			}
+			continue
+		}
 		var l level
 		if i > 3 {
 			p, nested := strings.CutPrefix(parts[i], "n")
@@ -146,6 +162,22 @@ func parseID(text string) (id stateID, err error) {
 		return bad("not in its shortest form")
 	}
 	return id, nil
+}
+
+// parseDecay reads what follows "-d".
+func (id *stateID) parseDecay(text string) (ok bool) {
+	most, sectors, _ := strings.Cut(text, ".")
+	if id.decay, ok = number(most); !ok || id.decay > maxDecay {
+		return false
+	}
+	for s := range strings.SplitSeq(sectors, ".") {
+		at, err := strconv.ParseInt(s, 10, 64)
+		if n := len(id.decayed); err != nil || at < 0 || n == id.decay || n > 0 && id.decayed[n-1] >= at {
+			return false
+		}
+		id.decayed = append(id.decayed, at)
+	}
+	return true
 }
 
 // number reads a decimal number of a few digits.
@@ -273,7 +305,8 @@ func (l *level) each(writes []disk.Event, sector int, model Model, f func(write 
 }
 
 // apply makes image, whose bad sectors are in bad, what the level says of the writes in flight.
-func (l *level) apply(image []byte, bad map[int64]struct{}, writes []disk.Event, sector int, model Model) error {
+// k is the decay from before these writes, nil if there is none.
+func (l *level) apply(image []byte, bad map[int64]struct{}, k *decay, writes []disk.Event, sector int, model Model) error {
 	used, highest := 0, map[int]int{}
 	l.each(writes, sector, model, func(_ int, at int64, data []byte, v, version int) {
 		used = max(used, v+1)
@@ -282,6 +315,7 @@ func (l *level) apply(image []byte, bad map[int64]struct{}, writes []disk.Event,
 		case want == version, model == Prefix && want > version:
 			copy(image[at*int64(sector):], data)
 			delete(bad, at)
+			k.heal(at)
 		case want == -1:
 			bad[at] = struct{}{}
 		}
@@ -328,6 +362,14 @@ func (l *level) damage(e *epoch, sector int, model Model) (missing []MissingWrit
 		}
 	}
 	return missing, extents(places, sector)
+}
+
+func set(sectors []int64) map[int64]struct{} {
+	m := make(map[int64]struct{}, len(sectors))
+	for _, s := range sectors {
+		m[s] = struct{}{}
+	}
+	return m
 }
 
 // extents joins sectors to ranges of bytes.

@@ -39,6 +39,9 @@ type lazy struct {
 	mask []uint64 // by variable: the classes that it may be in, in this run
 	grp  []*group // by variable: what ties it to others
 
+	decay decay  // if the space has any
+	parts []part // scratch of ask
+
 	arena [][]byte // chunks of arenaSectors sectors
 	used  int      // sectors of the arena in use
 	saved []saved  // entries of where that this run changed
@@ -62,7 +65,7 @@ type saved struct {
 
 // step is one read of undecided sectors.
 type step struct {
-	op     byte // 'r' plain, 'c' checked
+	op     byte // 'r' plain, 'c' checked, 'd' which places have bad sectors
 	places []int64
 	n      int // bytes
 	check  [2]uint32
@@ -75,6 +78,7 @@ type step struct {
 
 	buf     []byte   // backs the contents
 	effects []effect // backs the effects
+	parts   []part   // 'd': the sectors in question
 }
 
 // outcome is one of the things that the program can learn from a step. Together they cover all
@@ -84,7 +88,8 @@ type outcome struct {
 	place   int    // the index to return
 	err     error
 	effects []effect
-	states  weight // assignments of the variables that the step concerns, after it
+	hits    []uint8 // 'd': the bad sectors of each part
+	states  weight  // assignments of the variables that the step concerns, after it
 }
 
 // load makes the device one over sp, whose image must have the size of the device.
@@ -137,6 +142,9 @@ func (d *lazy) reset() {
 	d.undoWrites()
 	copy(d.mask, d.sp.mask)
 	copy(d.grp, d.sp.grp)
+	if d.sp.decay != nil {
+		d.decay.set(d.sp.decay)
+	}
 	d.at, d.calls, d.abort = 0, 0, nil
 	d.events = d.events[:0]
 }
@@ -173,6 +181,14 @@ func (d *lazy) note(op byte, off int64, n int) {
 func (d *lazy) decided(sector int64) (data []byte, ok bool) {
 	w := d.where[sector]
 	i := int(w >> 2)
+	if w&3 != inArena && d.dead(sector) {
+		if w&3 == inChain {
+			c := &d.sp.chains[i]
+			data, falls, ok := c.above(d.mask, c.top)
+			return data, falls || ok
+		}
+		return nil, true
+	}
 	switch w & 3 {
 	case 0:
 		return d.sp.base[sector<<d.log2:][:d.sector:d.sector], true
@@ -188,14 +204,15 @@ func (d *lazy) decided(sector int64) (data []byte, ok bool) {
 func (d *lazy) plain(off int64, n int) int {
 	end := off + int64(n)
 	for s := off >> d.log2; s<<d.log2 < end; s++ {
-		if d.where[s] != 0 {
+		if d.where[s] != 0 || d.dead(s) {
 			return int(max(s<<d.log2-off, 0))
 		}
 	}
 	return n
 }
 
-// ReadAt implements [disk.Device]. Sector by sector, what is undecided is a step.
+// ReadAt implements [disk.Device]. Sector by sector, what is undecided is a step. A read that
+// fails gives nothing: its count is 0.
 func (d *lazy) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -206,10 +223,18 @@ func (d *lazy) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	d.note('r', off, len(p))
-	return d.readAt(p, off)
+	if _, err := d.readAt(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func (d *lazy) readAt(p []byte, off int64) (int, error) {
+	if hit, err := d.ask(len(p), []int64{off}); err != nil {
+		return 0, err
+	} else if hit != 0 {
+		return 0, badSector(off >> d.log2)
+	}
 	for done := 0; done < len(p); {
 		pos := off + int64(done)
 		if n := d.plain(pos, len(p)-done); n > 0 {
@@ -275,6 +300,14 @@ func (d *lazy) ReadChecked(p []byte, c disk.Check, places ...int64) (int, error)
 	if d.abort != nil {
 		return 0, d.abort
 	}
+	if d.sp.decay != nil {
+		return d.readDecayed(p, c, places)
+	}
+	return d.readPlaces(p, c, places)
+}
+
+// readPlaces is ReadChecked where decay has no say.
+func (d *lazy) readPlaces(p []byte, c disk.Check, places []int64) (int, error) {
 	failed := disk.ErrBadSector
 	for i, off := range places {
 		if err := d.inRange(len(p), off); err != nil {
@@ -420,7 +453,9 @@ func (d *lazy) step(op byte, n int, c disk.Check, places []int64) (*step, error)
 	st := &d.steps[len(d.steps)-1]
 	st.op, st.n, st.calls, st.check, st.chosen = op, n, d.calls, [2]uint32{c.Seed, c.Want}, 0
 	st.places = append(st.places[:0], places...)
-	if err := d.outcomes(st, &c); err != nil {
+	if op == 'd' {
+		d.decays(st)
+	} else if err := d.outcomes(st, &c); err != nil {
 		d.steps = d.steps[:len(d.steps)-1]
 		return nil, d.stop(fmt.Errorf("%s: %w", describe(op, n, places, d.calls), err))
 	}
@@ -433,14 +468,22 @@ func (d *lazy) step(op byte, n int, c disk.Check, places []int64) (*step, error)
 // describe words a step; calls tells apart reads of the same place after different reads.
 func describe(op byte, n int, places []int64, calls uint64) string {
 	what := "a read"
-	if op == 'c' {
+	switch op {
+	case 'c':
 		what = "a checked read"
+	case 'd':
+		what = "the decay behind a read"
 	}
 	return fmt.Sprintf("%s of %d bytes at %v (after reads %08x)", what, n, places, uint32(calls>>32^calls))
 }
 
 // take applies the chosen outcome.
 func (d *lazy) take(st *step) {
+	if st.op == 'd' {
+		d.decay.settle(st.parts, st.out[st.chosen].hits)
+		d.at++
+		return
+	}
 	for _, e := range st.out[st.chosen].effects {
 		d.mask[e.v], d.grp[e.v] = e.mask, e.g
 	}

@@ -11,7 +11,7 @@ import (
 
 // Minimize looks for a simpler state in which the check still fails in a way that same accepts
 // (nil: any). Simpler is, in this order: fewer writes that are not there in full, fewer of these
-// torn, fewer crashes inside the check, fewer bad sectors, fewer old ones. It ends where no one
+// torn, fewer crashes inside the check, fewer decayed sectors, fewer bad ones, fewer old ones. It ends where no one
 // write or sector can be put in place, no tear and no bad sector be made old, and no crash
 // inside the check be left out, without the failure going away. It returns the image, which may
 // be the one that id names; the crash point and the model stay.
@@ -68,6 +68,15 @@ func (m *minimizer) pass() (better bool, err error) {
 	}
 	for i := 1; i < len(m.id.levels); i++ {
 		try(m.with(slices.Delete(slices.Clone(m.id.levels), i, i+1)))
+	}
+	for i := range m.id.decayed {
+		if i < len(m.id.decayed) {
+			q := m.id
+			if q.decayed = slices.Delete(slices.Clone(q.decayed), i, i+1); len(q.decayed) == 0 {
+				q.decayed, q.decay = nil, 0
+			}
+			try(q)
+		}
 	}
 	for depth := 0; depth < len(m.id.levels) && err == nil; depth++ {
 		writes, werr := m.writes(m.id, depth)
@@ -128,7 +137,7 @@ func (m *minimizer) writes(id stateID, depth int) ([]disk.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := written(m.check, &State{Point: image.Point, Dev: image.lazy(), Depth: depth - 1})
+	events := written(m.check, newState(image.Point, image.lazy(), depth-1))
 	for range id.levels[depth].point {
 		n := slices.IndexFunc(events, isFlush)
 		if n < 0 {
@@ -144,10 +153,10 @@ func (m *minimizer) writes(id stateID, depth int) ([]disk.Event, error) {
 
 func isFlush(e disk.Event) bool { return e.Kind == disk.EventFlush }
 
-// cost orders states: writes not there in full, torn ones, crashes inside, bad sectors, old
-// sectors.
+// cost orders states: writes not there in full, torn ones, crashes inside, decayed sectors, bad
+// sectors in flight, old sectors.
 func (m *minimizer) cost(id stateID) ([]int, error) {
-	c := []int{0, 0, len(id.levels) - 1, 0, 0}
+	c := []int{0, 0, len(id.levels) - 1, len(id.decayed), 0, 0}
 	for depth := range id.levels {
 		writes, err := m.writes(id, depth)
 		if err != nil {
@@ -163,8 +172,8 @@ func (m *minimizer) cost(id stateID) ([]int, error) {
 			if w.Lost != w.Sectors {
 				c[1]++
 			}
-			c[3] += w.Bad
-			c[4] += w.Lost
+			c[4] += w.Bad
+			c[5] += w.Lost
 		}
 	}
 	return c, nil

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"maps"
 	"math/big"
 	"slices"
 
@@ -23,6 +24,14 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 		total: new(big.Int).Set(d.states()), levels: append(slices.Clip(outer.levels), len(outer.vars)),
 	}
 	sector := int64(s.sector)
+	if outer.decay != nil {
+		s.decay = &decay{}
+		s.decay.set(&d.decay)
+		s.healed = maps.Clone(outer.healed)
+		if s.healed == nil {
+			s.healed = map[int64]struct{}{}
+		}
+	}
 	certain := map[int64][]byte{} // by sector: content that no variable has a part in
 	for _, p := range outer.patches {
 		certain[p.sector] = p.data
@@ -30,6 +39,9 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 	for _, e := range flushed {
 		for done := int64(0); done < int64(len(e.Data)); done += sector {
 			certain[(e.Off+done)/sector] = e.Data[done : done+sector : done+sector]
+			if s.decay != nil {
+				s.healed[(e.Off+done)/sector] = struct{}{}
+			}
 		}
 	}
 	// What lies below the writes in flight: chains of the outer space, unless overwritten.
@@ -39,6 +51,9 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 			continue
 		}
 		if data, ok := c.settled(d.mask); ok && data != nil {
+			if _, _, ok := c.above(d.mask, c.top); ok && s.decay != nil {
+				s.healed[c.sector] = struct{}{}
+			}
 			certain[c.sector] = data
 			continue
 		}
@@ -84,6 +99,16 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 		}
 		s.finish(opt.Bad, from)
 	}
+	if s.decay != nil {
+		for i := range s.chains {
+			c := &s.chains[i]
+			added := 0
+			for added < len(c.layers) && int(c.layers[added].v) >= from {
+				added++
+			}
+			c.top += added
+		}
+	}
 	for _, at := range sortedKeys(certain) {
 		if _, ok := index[at]; !ok && !bytes.Equal(certain[at], s.base[at*sector:][:sector]) {
 			s.patches = append(s.patches, patch{at, certain[at]})
@@ -111,7 +136,7 @@ func (s *space) digest() [32]byte {
 	slices.SortFunc(chains, func(a, b chain) int { return cmp.Compare(a.sector, b.sector) })
 	for _, c := range chains {
 		layers := slices.DeleteFunc(slices.Clone(c.layers), func(l layer) bool { return s.mask[l.v]&^l.fall == 0 && alone(l) })
-		if !slices.ContainsFunc(layers, func(l layer) bool { return !alone(l) }) {
+		if (s.decay == nil || c.top == 0) && !slices.ContainsFunc(layers, func(l layer) bool { return !alone(l) }) {
 			contents, bad := c.contents(s.mask)
 			if same := s.base[c.sector*int64(s.sector):][:s.sector]; len(contents) == 1 && !bad && bytes.Equal(contents[0], same) {
 				continue
@@ -126,7 +151,7 @@ func (s *space) digest() [32]byte {
 			}
 			continue
 		}
-		put(h, 1, int(c.sector), len(layers), len(c.bottom))
+		put(h, 1, int(c.sector), len(layers), c.top, len(c.bottom))
 		h.Write(c.bottom)
 		for _, l := range layers {
 			if _, ok := number[l.v]; !ok {
@@ -162,6 +187,9 @@ func (s *space) digest() [32]byte {
 		for _, b := range g.boxes {
 			put(h, int(b))
 		}
+	}
+	if s.decay != nil {
+		s.decay.digest(h, s.healed)
 	}
 	for _, p := range s.patches { // ascending; none is what the base holds
 		put(h, 2, int(p.sector), len(p.data))

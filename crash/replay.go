@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"holdfast/disk"
@@ -22,6 +23,8 @@ type Image struct {
 	Missing []MissingWrite
 
 	sector int
+	decay  *decay           // nil if no sector decayed
+	lost   map[int64][]byte // what the decayed sectors held
 }
 
 // Rebuild makes the image that an ID names; label is as in [Options]. An ID with a crash inside
@@ -59,7 +62,15 @@ func build(t *disk.Trace, list []epoch, id stateID, check Check) (*Image, error)
 		list[i].roll(m.Bytes)
 	}
 	bad := map[int64]struct{}{}
-	if err := id.levels[0].apply(m.Bytes, bad, e.writes, t.SectorSize, id.model); err != nil {
+	var k *decay // with what the check has met of it
+	if id.decayed != nil {
+		if last := id.decayed[len(id.decayed)-1]; last >= int64(len(t.Base)/t.SectorSize) {
+			return nil, fmt.Errorf("%w: sector %d is not in the image", ErrID, last)
+		}
+		k = newDecay(int64(len(t.Base)/t.SectorSize), id.decay)
+		k.truth, k.healed = set(id.decayed), map[int64]struct{}{}
+	}
+	if err := id.levels[0].apply(m.Bytes, bad, nil, e.writes, t.SectorSize, id.model); err != nil {
 		return nil, err
 	}
 	m.Missing, _ = id.levels[0].damage(e, t.SectorSize, id.model)
@@ -67,9 +78,23 @@ func build(t *disk.Trace, list []epoch, id stateID, check Check) (*Image, error)
 		if check == nil {
 			return nil, fmt.Errorf("%w: a crash inside the check needs the check", ErrID)
 		}
-		events := written(check, &State{Point: e.point, Dev: concrete(m.Bytes, bad, t.SectorSize), Depth: depth})
-		if err := l.crash(m.Bytes, bad, events, t.SectorSize, id.model); err != nil {
+		d := concrete(m.Bytes, bad, k, t.SectorSize)
+		events := written(check, newState(e.point, d, depth))
+		if k != nil {
+			k = &decay{}
+			k.set(&d.decay)
+			k.truth, k.healed = maps.Clone(k.truth), maps.Clone(k.healed)
+		}
+		if err := l.crash(m.Bytes, bad, k, events, t.SectorSize, id.model); err != nil {
 			return nil, err
+		}
+	}
+	if k != nil {
+		m.decay = k
+		m.lost = map[int64][]byte{}
+		for at := range k.truth {
+			m.lost[at] = slices.Clone(m.Bytes[at*int64(t.SectorSize):][:t.SectorSize])
+			bad[at] = struct{}{}
 		}
 	}
 	for at := range bad {
@@ -92,7 +117,7 @@ func written(check Check, s *State) []disk.Event {
 }
 
 // crash makes image what is left of it by a crash at the level's point among the events.
-func (l *level) crash(image []byte, bad map[int64]struct{}, events []disk.Event, sector int, model Model) error {
+func (l *level) crash(image []byte, bad map[int64]struct{}, k *decay, events []disk.Event, sector int, model Model) error {
 	for point := 0; ; point++ {
 		n := slices.IndexFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventFlush })
 		last := n < 0
@@ -100,7 +125,7 @@ func (l *level) crash(image []byte, bad map[int64]struct{}, events []disk.Event,
 			n = len(events)
 		}
 		if point == l.point {
-			if err := l.apply(image, bad, events[:n], sector, model); err != nil {
+			if err := l.apply(image, bad, k, events[:n], sector, model); err != nil {
 				return fmt.Errorf("nested crash point %d: %w", point, err)
 			}
 			return nil
@@ -112,15 +137,27 @@ func (l *level) crash(image []byte, bad map[int64]struct{}, events []disk.Event,
 			copy(image[w.Off:], w.Data)
 			for done := 0; done < len(w.Data); done += sector {
 				delete(bad, (w.Off+int64(done))/int64(sector))
+				k.heal((w.Off + int64(done)) / int64(sector))
 			}
 		}
 		events = events[n+1:]
 	}
 }
 
-// concrete is a device without choices: image, with its bad sectors.
-func concrete(image []byte, bad map[int64]struct{}, sector int) *lazy {
-	sp := &space{base: image, sector: sector}
+// heal says that a decayed sector was written again. k may be nil.
+func (k *decay) heal(at int64) {
+	if k != nil {
+		delete(k.truth, at)
+		k.healed[at] = struct{}{}
+	}
+}
+
+// concrete is a device without choices: image, with its bad sectors, and those that decayed.
+func concrete(image []byte, bad map[int64]struct{}, k *decay, sector int) *lazy {
+	sp := &space{base: image, sector: sector, decay: k}
+	if k != nil {
+		sp.healed = k.healed
+	}
 	for _, at := range sortedKeys(bad) {
 		sp.patches = append(sp.patches, patch{sector: at})
 	}
@@ -138,16 +175,25 @@ func (m *Image) lazy() *lazy {
 	bad := map[int64]struct{}{}
 	for _, e := range m.Bad {
 		for at := e.Off; at < e.End(); at += int64(m.sector) {
-			bad[at/int64(m.sector)] = struct{}{}
+			if _, ok := m.lost[at/int64(m.sector)]; !ok {
+				bad[at/int64(m.sector)] = struct{}{}
+			}
 		}
 	}
-	return concrete(m.Bytes, bad, m.sector)
+	if m.decay == nil {
+		return concrete(m.Bytes, bad, nil, m.sector)
+	}
+	image := slices.Clone(m.Bytes)
+	for at, data := range m.lost {
+		copy(image[at*int64(m.sector):], data)
+	}
+	return concrete(image, bad, m.decay, m.sector)
 }
 
 // Judge runs the check on the image, and returns what it noted and its verdict. The image does
 // not change.
 func (m *Image) Judge(check Check) (label string, verdict error) {
-	s := &State{Point: m.Point, Dev: m.Device(), Depth: m.Depth}
+	s := newState(m.Point, m.lazy(), m.Depth)
 	verdict = run(check, s)
 	return s.label, verdict
 }

@@ -54,6 +54,7 @@ type piece struct {
 	lo, hi int    // its layers
 	bottom []byte // what is there if all layers fall through, nil if they cannot
 	sum    uint32 // contribution of bottom to the CRC
+	dead   bool   // the bottom is bad
 }
 
 type pieceLayer struct {
@@ -299,7 +300,12 @@ func (s *search) cut(d *lazy, off int64, n int) (readable, certain bool) {
 		m := min(n-done, int(d.sector)-a)
 		pc := piece{n: m, lo: len(s.layers)}
 		if data, ok := d.decided(sector); !ok {
-			certain = s.cutChain(d, &pc, &d.sp.chains[d.where[sector]>>2], a, a+m) && certain
+			c := &d.sp.chains[d.where[sector]>>2]
+			layers := c.layers
+			if pc.dead = d.dead(sector); pc.dead {
+				layers = layers[:c.top]
+			}
+			certain = s.cutChain(d, &pc, c, layers, a, a+m) && certain
 		} else if data != nil {
 			pc.bottom = data[a : a+m]
 			if s.checked {
@@ -331,13 +337,13 @@ func (s *search) cut(d *lazy, off int64, n int) (readable, certain bool) {
 	return readable, certain
 }
 
-// cutChain lists what the bytes from a to b of an undecided sector can be. It reports whether
+// cutChain lists what the bytes from a to b of an undecided sector with these layers can be. It reports whether
 // they cannot be bad.
-func (s *search) cutChain(d *lazy, pc *piece, c *chain, a, b int) (certain bool) {
+func (s *search) cutChain(d *lazy, pc *piece, c *chain, layers []layer, a, b int) (certain bool) {
 	whole := b-a == int(d.sector)
 	certain = true
-	for k := range c.layers {
-		l := &c.layers[k]
+	for k := range layers {
+		l := &layers[k]
 		m := d.mask[l.v]
 		pl := pieceLayer{v: l.v, fall: l.fall, bad: l.bad, lo: len(s.options)}
 		if m&l.bad != 0 {
@@ -371,6 +377,9 @@ func (s *search) cutChain(d *lazy, pc *piece, c *chain, a, b int) (certain bool)
 			return certain
 		}
 	}
+	if pc.dead {
+		return false
+	}
 	pc.bottom = c.bottom[a:b]
 	if s.checked {
 		if pc.sum = c.sum; !whole {
@@ -396,6 +405,10 @@ func (s *search) walk(d *lazy, i, end int, sum uint32, done func(sum uint32) err
 func (s *search) walkLayer(d *lazy, i, li, end int, sum uint32, done func(sum uint32) error) error {
 	pc := &s.pieces[i]
 	if li == pc.hi {
+		if pc.dead && !s.checked {
+			s.picked[i] = pickedBad
+			return s.walk(d, i+1, end, sum, done)
+		}
 		if pc.bottom == nil {
 			return nil
 		}

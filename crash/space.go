@@ -26,6 +26,9 @@ type space struct {
 	grp     []*group // what ties variables together, nil at the first level
 	total   *big.Int // how many states
 	levels  []int    // variables of each crash around this one, summed up
+
+	decay  *decay             // what is known of sectors that went bad, nil if none do
+	healed map[int64]struct{} // sectors that were written and flushed since
 }
 
 // patch is a sector with a certain content other than the base's.
@@ -72,6 +75,7 @@ type chain struct {
 	layers []layer
 	bottom []byte // nil if the last layer never falls through
 	sum    uint32 // raw CRC of bottom
+	top    int    // so many layers are writes made after sectors decayed
 }
 
 // layer is one variable's part in the content of a sector.
@@ -88,20 +92,29 @@ type layer struct {
 // settled is the content of the sector, if it is the same in all states of mask; nil if it is
 // bad in all of them.
 func (c *chain) settled(mask []uint64) (data []byte, ok bool) {
-	for k := range c.layers {
+	data, falls, ok := c.above(mask, len(c.layers))
+	if falls {
+		return c.bottom, true
+	}
+	return data, ok
+}
+
+// above is settled for the first n layers: falls says that all states fall through them.
+func (c *chain) above(mask []uint64, n int) (data []byte, falls, ok bool) {
+	for k := range n {
 		l := &c.layers[k]
 		m := mask[l.v]
 		switch {
 		case m&^l.fall == 0:
 			continue
 		case m&^l.bad == 0:
-			return nil, true
+			return nil, false, true
 		case m&(m-1) != 0 && !(l.repeats && l.same(m)):
-			return nil, false
+			return nil, false, false
 		}
-		return l.data[bits.TrailingZeros64(m)], true
+		return l.data[bits.TrailingZeros64(m)], false, true
 	}
-	return c.bottom, true
+	return nil, true, false
 }
 
 // same reports whether the data is the same slice in all classes of m, which is not empty.
