@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -99,27 +100,36 @@ func mirrorText(s *Script, g int) string {
 	return strings.Join(setup, "\n") + "\n---\n" + strings.Join(ops, "\n")
 }
 
-// No workload is there twice, and of mirror images only one is.
+// No workload is there twice, and of mirror images only one is: looked at without persistence
+// points, of which a mirror image has the same.
 func TestBoundedMirrorImages(t *testing.T) {
 	for n := 1; n <= 2; n++ {
-		b, seen, images := bounded(t, n), map[string]uint64{}, 0
+		b, texts, seen, images := bounded(t, n), map[string]uint64{}, map[string]uint64{}, 0
+		var bare []*BoundedWorkload
 		for i := range b.Len() {
-			s := b.At(i).Script
-			if other, ok := seen[mirrorText(s, 0)]; ok {
-				t.Fatalf("%d operations: %d is %d\n%s", n, i, other, s)
+			w := b.At(i)
+			text := w.Script.String()
+			if other, ok := texts[text]; ok {
+				t.Fatalf("%d operations: %d is %d\n%s", n, i, other, text)
 			}
-			seen[mirrorText(s, 0)] = i
+			texts[text] = i
+			if !slices.ContainsFunc(w.persist, func(p persistence) bool { return p != persistNone }) {
+				bare = append(bare, w)
+				seen[mirrorText(w.Script, 0)] = i
+			}
 		}
-		for i := uint64(0); i < b.Len(); i += 5 {
-			s := b.At(i).Script
+		if uint64(len(bare)) != b.Sequences() || len(seen) != len(bare) {
+			t.Fatalf("%d operations: %d bare workloads, %d different ones, of %d sequences", n, len(bare), len(seen), b.Sequences())
+		}
+		for _, w := range bare {
 			for g := 1; g < mirrorImages; g++ {
-				text := mirrorText(s, g)
-				if text == mirrorText(s, 0) {
+				text := mirrorText(w.Script, g)
+				if text == mirrorText(w.Script, 0) {
 					continue
 				}
 				images++
 				if other, ok := seen[text]; ok {
-					t.Fatalf("%d operations: %d is a mirror image of %d\n%s", n, other, i, s)
+					t.Fatalf("%d operations: %d is a mirror image of\n%s", n, other, w.Script)
 				}
 			}
 		}
@@ -203,4 +213,63 @@ func leftOut(o, p *boundedOp) bool {
 		return true
 	}
 	return o.kind.what == "symlink" || o.kind.what == "mknod"
+}
+
+// Each stretch of a run that several workloads share, from the start of a core operation up to the
+// next one, under one setup and after the same operations, is owned by exactly one of them.
+func TestBoundedOwners(t *testing.T) {
+	owners, shared := map[string]int{}, map[string]string{}
+	take := func(w *BoundedWorkload) {
+		start := 0
+		for k := range w.core {
+			next := start + 1
+			if w.persist[k] != persistNone {
+				next++
+			}
+			key := fmt.Sprint(w.setup, w.core[:k+1], w.persist[:k+1])
+			if start+1 >= w.From {
+				owners[key]++
+			} else {
+				shared[key] = w.Script.Name
+			}
+			start = next
+		}
+	}
+	for n := 1; n <= 2; n++ {
+		b := bounded(t, n)
+		for i := range b.Len() {
+			take(b.At(i))
+		}
+	}
+	b := bounded(t, 3) // those with some first operations, without persistence points
+	for k, g := range b.groups {
+		what := boundedOps[g.ops[0]].kind.what
+		if what != "rmdir" && what != "open" {
+			continue
+		}
+		end := b.Len()
+		if k+1 < len(b.groups) {
+			end = b.groups[k+1].start
+		}
+		for i := g.start; i < end; {
+			w := b.At(i)
+			take(w)
+			weight := uint64(1)
+			for _, op := range w.core {
+				weight *= uint64(len(boundedOps[op].kind.persist))
+			}
+			i += weight
+		}
+	}
+	for key, n := range owners {
+		if n != 1 {
+			t.Fatalf("%d owners of the end of %s (setup, operations, persistence)", n, key)
+		}
+	}
+	for key, name := range shared {
+		if owners[key] != 1 {
+			t.Fatalf("%s does not own what nobody owns: the end of %s (setup, operations, persistence)", name, key)
+		}
+	}
+	t.Logf("%d stretches, %d of them shared", len(owners), len(shared))
 }

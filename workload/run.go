@@ -109,6 +109,14 @@ func NewRun(s *Script) *Run {
 	return r
 }
 
+// NewRunAfter is a run of the script on an image on which another run has done the same setup;
+// setup is the States[0] of that one. Setup is not called then.
+func NewRunAfter(s *Script, setup *State) *Run {
+	r := NewRun(s)
+	r.States = []*State{setup}
+	return r
+}
+
 // FormatOptions makes the image that the script asks for; nothing in it is left to chance.
 func (r *Run) FormatOptions() volume.FormatOptions {
 	o := volume.FormatOptions{

@@ -29,10 +29,10 @@ Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad i
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usage("say what to do: record, explore or replay")
+			return usage("say what to do: record, explore, replay, campaign or merge")
 		},
 	}
-	c.AddCommand(crashRecordCommand(), crashExploreCommand(), crashReplayCommand())
+	c.AddCommand(crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashCampaignCommand(), crashMergeCommand())
 	return c
 }
 

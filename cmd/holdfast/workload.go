@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -29,11 +30,26 @@ func play(name, text, override string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, err := prepare(s)
+	if err != nil {
+		return nil, err
+	}
+	return b.record(s, text, override)
+}
+
+// prepared is an image on which a setup has run, and the tree in it.
+type prepared struct {
+	image []byte
+	state *workload.State
+}
+
+// prepare formats an image in memory and runs the setup.
+func prepare(s *workload.Script) (*prepared, error) {
 	run := workload.NewRun(s)
 	o := run.FormatOptions()
 	mem := disk.NewMemory(o.Size)
 	if err := volume.Format(mem, o); err != nil {
-		return nil, fmt.Errorf("%s: making the image: %w", name, err)
+		return nil, fmt.Errorf("%s: making the image: %w", s.Name, err)
 	}
 	v, err := volume.Open(mem, run.Options())
 	if err != nil {
@@ -45,12 +61,19 @@ func play(name, text, override string) (*session, error) {
 	if err := v.Close(); err != nil {
 		return nil, err
 	}
-	rec := disk.NewRecorder(mem, s.Image.Sector)
+	return &prepared{mem.Bytes(), run.States[0]}, nil
+}
+
+// record plays a script whose setup is that of the image, and leaves the image as it is.
+func (b *prepared) record(s *workload.Script, text, override string) (*session, error) {
+	run := workload.NewRunAfter(s, b.state)
+	rec := disk.NewRecorder(disk.MemoryFrom(bytes.Clone(b.image)), s.Image.Sector)
 	if err := rec.Err(); err != nil {
 		return nil, err
 	}
 	rec.Mark(scriptMark + override + "\n" + text)
-	if v, err = volume.Open(rec, run.Options()); err != nil {
+	v, err := volume.Open(rec, run.Options())
+	if err != nil {
 		return nil, err
 	}
 	mark := func(m workload.Mark) { rec.Mark(m.String()) }
