@@ -3,6 +3,7 @@ package fsck
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -13,9 +14,11 @@ type Options struct {
 	NoData bool // data blocks are not read: I2 is checked for metadata only
 }
 
-// inodeInfo is what pass 1 keeps of an allocated inode.
+// inodeInfo is what pass 1 keeps of an inode slot.
 type inodeInfo struct {
 	mode    uint16
+	state   uint8
+	marks   uint8 // of the walks: markWalk to markListed
 	flags   uint32
 	links   uint32
 	seen    uint32 // names found
@@ -23,7 +26,16 @@ type inodeInfo struct {
 	parent  uint64
 	above   uint64 // the directory that names it (directories)
 	next    uint64 // orphan list
-	state   uint8
+}
+
+func (x *inodeInfo) dir() bool { return x.mode&layout.ModeType == layout.ModeDir }
+
+// group is what is kept of an initialised group. What is not there costs nothing: a group
+// that cannot be read has no inodes, one in which nothing is owned has no owners.
+type group struct {
+	bitmap []byte      // nil: unreadable
+	inodes []inodeInfo // the initialised slots
+	owner  []uint64    // per block: 0, or the inode that owns it; nil: none is owned
 }
 
 const (
@@ -43,11 +55,10 @@ type checker struct {
 	seeds  layout.Seeds
 	totals *layout.Totals
 
-	bitmaps [][]byte    // per initialised group; nil: unreadable
-	inodes  []inodeInfo // by number - 1, initialised groups only
-	owner   []uint64    // per block of the initialised groups: 0, or the inode that owns it
+	groups  []group // the initialised ones
 	buf     []byte
-	blur    bool // something could not be read: what nothing reaches may belong to it
+	blur    bool                // something could not be read: what nothing reaches may belong to it
+	visited map[uint64]struct{} // for a walk without verdict: blocks claimed, in place of the owners
 }
 
 // Check reads the volume on dev. An error means that there is no volume to judge, or that the
@@ -63,9 +74,9 @@ func Check(dev disk.Device, opt Options) (*Report, error) {
 	}
 	c.readGroups()
 	c.readInodes()
-	for i := range c.inodes {
-		if c.inodes[i].state == slotUsed {
-			c.content(uint64(i) + 1)
+	for ino, x := range c.inodes() {
+		if x.state == slotUsed {
+			c.content(ino)
 		}
 	}
 	c.tree()
@@ -74,6 +85,32 @@ func Check(dev disk.Device, opt Options) (*Report, error) {
 	c.space()
 	c.paths()
 	return c.r, nil
+}
+
+// inodes gives the initialised slots in the order of their numbers.
+func (c *checker) inodes() iter.Seq2[uint64, *inodeInfo] {
+	return func(yield func(uint64, *inodeInfo) bool) {
+		for i := range c.groups {
+			list := c.groups[i].inodes
+			for k := range list {
+				if !yield(c.g.InodeNumber(uint64(i), uint32(k)), &list[k]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// slot is an initialised slot, nil if there is none with this number.
+func (c *checker) slot(ino uint64) *inodeInfo {
+	if ino == 0 || ino > c.g.Inodes() {
+		return nil
+	}
+	group, i := c.g.InodeGroup(ino)
+	if group >= uint64(len(c.groups)) || i >= uint32(len(c.groups[group].inodes)) {
+		return nil
+	}
+	return &c.groups[group].inodes[i]
 }
 
 func (c *checker) find(code Code, structure string, block, ino uint64, format string, args ...any) {
@@ -196,9 +233,8 @@ func (c *checker) readTotals() {
 }
 
 func (c *checker) readGroups() {
-	groups := c.totals.Groups
-	c.bitmaps = make([][]byte, groups)
-	for i := range groups {
+	c.groups = make([]group, c.totals.Groups)
+	for i := range c.totals.Groups {
 		no := c.g.BitmapBlock(i)
 		p := make([]byte, c.g.BlockSize)
 		err := c.block(p, no)
@@ -209,11 +245,9 @@ func (c *checker) readGroups() {
 			c.broken(fmt.Sprintf("bitmap of group %d", i), no, 0, err)
 			continue
 		}
-		c.bitmaps[i] = p
+		c.groups[i].bitmap = p
 	}
-	last := groups - 1
-	c.owner = make([]uint64, c.g.GroupStart(last)+c.g.GroupLen(last)-c.g.FirstGroup)
-	for i := range groups {
+	for i := range c.totals.Groups {
 		for k := range c.g.SumBlocks(i) {
 			no := c.g.SumBlock(i, k)
 			err := c.block(c.buf, no)
@@ -229,15 +263,15 @@ func (c *checker) readGroups() {
 
 // readInodes is pass 1: every initialised slot.
 func (c *checker) readInodes() {
-	c.inodes = make([]inodeInfo, c.totals.Groups*uint64(c.g.InodesPerGroup))
 	per := c.g.InodesPerBlock()
 	for group := range c.totals.Groups {
-		b := c.bitmaps[group]
+		b := c.groups[group].bitmap
 		base := group * uint64(c.g.InodesPerGroup)
 		if b == nil {
 			continue
 		}
 		init := layout.Stats(b).InodesInit
+		c.groups[group].inodes = make([]inodeInfo, init)
 		var free, dirs uint32
 		for i := uint32(0); i < init; i += uint32(per) {
 			no := c.g.InodeTable(group) + uint64(int(i)/per)
@@ -257,7 +291,7 @@ func (c *checker) readInodes() {
 					c.broken(fmt.Sprintf("inode %d", ino), no, ino, err)
 					continue
 				}
-				x := &c.inodes[ino-1]
+				x := &c.groups[group].inodes[ino-1-base]
 				if in.Mode == 0 {
 					x.state = slotFree
 					free++
@@ -304,125 +338,31 @@ func (c *checker) inode(ino uint64) (*layout.Inode, error) {
 
 // claim makes ino the owner of a block; false if it is not a block to own or has an owner.
 func (c *checker) claim(block, ino uint64, what string) bool {
-	group, ok := c.g.GroupOf(block)
-	if !ok || !c.g.Allocatable(block) || group >= c.totals.Groups {
+	no, ok := c.g.GroupOf(block)
+	if !ok || !c.g.Allocatable(block) || no >= c.totals.Groups {
 		c.find(SharedBlock, what, block, ino, "inode %d claims a block that no file may own", ino)
 		return false
 	}
-	i := block - c.g.FirstGroup
-	if other := c.owner[i]; other != 0 {
+	if c.visited != nil {
+		_, twice := c.visited[block]
+		c.visited[block] = struct{}{}
+		return !twice
+	}
+	g := &c.groups[no]
+	if g.owner == nil {
+		g.owner = make([]uint64, c.g.GroupLen(no))
+	}
+	i := block - c.g.GroupStart(no)
+	if other := g.owner[i]; other != 0 {
 		c.find(SharedBlock, what, block, ino, "inode %d claims a block that inode %d owns", ino, other)
 		return false
 	}
-	c.owner[i] = ino
+	g.owner[i] = ino
 	c.r.Used++
-	if b := c.bitmaps[group]; b != nil && !layout.Bit(layout.BlockBody(b), block-c.g.GroupStart(group)) {
-		c.find(MarkedFree, fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group), ino, "block %d of inode %d is marked free", block, ino)
+	if g.bitmap != nil && !layout.Bit(layout.BlockBody(g.bitmap), i) {
+		c.find(MarkedFree, fmt.Sprintf("bitmap of group %d", no), c.g.BitmapBlock(no), ino, "block %d of inode %d is marked free", block, ino)
 	}
 	return true
-}
-
-// tree checks names against inodes: link counts, parents, reachability.
-func (c *checker) tree() {
-	root := c.super.Root
-	if root > uint64(len(c.inodes)) || c.inodes[root-1].state != slotUsed || c.inodes[root-1].mode&layout.ModeType != layout.ModeDir {
-		if !c.blur {
-			c.find(Dangling, "superblock", 0, root, "the root inode is not a directory")
-		}
-		return
-	}
-	if r := &c.inodes[root-1]; r.above != 0 {
-		c.find(SecondParent, fmt.Sprintf("inode %d", root), 0, root, "directory inode %d has an entry for the root", r.above)
-	} else if r.parent != root {
-		c.find(WrongParent, fmt.Sprintf("inode %d", root), 0, root, "the parent of the root is inode %d", r.parent)
-	}
-	c.inodes[root-1].state = slotReachable
-	// A directory is reached if its chain of naming directories ends in the root.
-	for i := range c.inodes {
-		if c.inodes[i].state != slotUsed || c.inodes[i].mode&layout.ModeType != layout.ModeDir {
-			continue
-		}
-		ino := uint64(i) + 1
-		at, steps := ino, 0
-		for c.inodes[at-1].state == slotUsed && c.inodes[at-1].above != 0 && steps <= len(c.inodes) {
-			at = c.inodes[at-1].above
-			steps++
-		}
-		if c.inodes[at-1].state != slotReachable {
-			continue
-		}
-		for at = ino; c.inodes[at-1].state == slotUsed; at = c.inodes[at-1].above {
-			c.inodes[at-1].state = slotReachable
-		}
-	}
-	for i := range c.inodes {
-		x := &c.inodes[i]
-		ino := uint64(i) + 1
-		if x.state < slotUsed {
-			continue
-		}
-		what := fmt.Sprintf("inode %d", ino)
-		no, _ := c.g.InodePlace(ino)
-		want := x.seen
-		if x.mode&layout.ModeType == layout.ModeDir {
-			want = 2 + x.subdirs
-			orphan := x.flags&layout.FlagOrphan != 0 && x.seen == 0
-			switch {
-			case orphan:
-				want = 0
-			case x.state == slotUsed && x.seen > 0:
-				c.find(Cycle, what, no, ino, "no path from the root reaches this directory")
-			case x.state == slotUsed:
-				if !c.blur {
-					c.find(Lost, what, no, ino, "a directory without a name")
-				}
-				continue
-			case x.above != 0 && x.parent != x.above:
-				c.find(WrongParent, what, no, ino, "\"..\" is inode %d, the name is in inode %d", x.parent, x.above)
-			}
-		} else if x.seen == 0 && x.flags&layout.FlagOrphan == 0 {
-			if !c.blur {
-				c.find(Lost, what, no, ino, "no name, and not on the orphan list")
-			}
-			continue
-		}
-		switch {
-		case c.blur && x.links > want: // the names may be where nothing could be read
-		case x.links > want:
-			c.find(LinksHigh, what, no, ino, "link count %d, names %d", x.links, want)
-		case x.links < want:
-			c.find(LinksLow, what, no, ino, "link count %d, names %d", x.links, want)
-		}
-	}
-}
-
-// orphans walks the orphan list and compares it with the marks of the inodes.
-func (c *checker) orphans() {
-	on := map[uint64]bool{}
-	no := c.g.TotalsBlock()
-	for ino := c.totals.Orphan; ino != 0; {
-		if ino > uint64(len(c.inodes)) || c.inodes[ino-1].state < slotUsed {
-			c.find(OrphanList, "orphan list", no, ino, "inode %d is not allocated", ino)
-			break
-		}
-		if on[ino] {
-			c.find(OrphanList, "orphan list", no, ino, "inode %d is on it twice", ino)
-			break
-		}
-		on[ino] = true
-		if c.inodes[ino-1].flags&layout.FlagOrphan == 0 {
-			c.find(OrphanList, "orphan list", no, ino, "inode %d is on it and not marked", ino)
-		}
-		ino = c.inodes[ino-1].next
-	}
-	if c.blur {
-		return
-	}
-	for i := range c.inodes {
-		if x := &c.inodes[i]; x.state >= slotUsed && x.flags&layout.FlagOrphan != 0 && !on[uint64(i)+1] {
-			c.find(OrphanList, fmt.Sprintf("inode %d", i+1), 0, uint64(i)+1, "marked as an orphan and not on the list")
-		}
-	}
 }
 
 // counts compares the volume's totals with what was found.
@@ -430,7 +370,7 @@ func (c *checker) counts() {
 	var freeBlocks, freeInodes uint64
 	for i := range c.g.Groups {
 		if i < c.totals.Groups {
-			b := c.bitmaps[i]
+			b := c.groups[i].bitmap
 			if b == nil {
 				return
 			}
@@ -459,7 +399,8 @@ func (c *checker) counts() {
 
 // space compares the bitmaps with what is reached.
 func (c *checker) space() {
-	for i, b := range c.bitmaps {
+	for i := range c.groups {
+		b, owner := c.groups[i].bitmap, c.groups[i].owner
 		if b == nil {
 			continue
 		}
@@ -478,7 +419,7 @@ func (c *checker) space() {
 				if !used {
 					c.find(MarkedFree, what, no, 0, "block %d of the group's own tables is marked free", start+k)
 				}
-			case used && c.owner[start+k-c.g.FirstGroup] == 0 && !c.blur:
+			case used && (owner == nil || owner[k] == 0) && !c.blur:
 				c.find(Leak, what, no, 0, "block %d is marked used and nothing reaches it", start+k)
 			}
 		}

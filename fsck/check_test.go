@@ -3,6 +3,7 @@ package fsck_test
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,19 @@ func TestFindings(t *testing.T) {
 			x.editName(1, "d", func(p []byte) { le.PutUint64(p, 2); p[11] = 8 })
 			x.editName(3, "g", func(p []byte) { le.PutUint64(p, 3); p[11] = 4 })
 		}, fsck.Cycle, []fsck.Code{fsck.LinksHigh, fsck.LinksLow, fsck.WrongParent}},
+		{"below an unreadable directory", func(x *img) { x.block(x.first(1))[100] ^= 1 }, fsck.BadStructure, []fsck.Code{fsck.LinksHigh, fsck.WrongCount}},
+		{"below a lost directory", func(x *img) {
+			x.editName(1, "d", func(p []byte) { le.PutUint64(p, 2); p[11] = 8 })
+		}, fsck.Lost, []fsck.Code{fsck.LinksHigh, fsck.LinksLow}},
+		{"names in an orphan", func(x *img) {
+			x.editName(1, "d", func(p []byte) { le.PutUint64(p, 2); p[11] = 8 })
+			x.editInode(3, func(in *layout.Inode) { in.Flags |= layout.FlagOrphan; in.Links = 0 })
+			x.edit(x.g.TotalsBlock(), func(b []byte) {
+				tt, _ := layout.DecodeTotals(b, &x.g)
+				tt.Orphan = 3
+				layout.EncodeTotals(b, tt)
+			})
+		}, fsck.OrphanList, []fsck.Code{fsck.LinksHigh, fsck.LinksLow}},
 		{"lost", func(x *img) {
 			x.editInode(8, func(in *layout.Inode) { *in = layout.Inode{Mode: layout.ModeFile, Generation: 1} })
 		}, fsck.Lost, []fsck.Code{fsck.WrongCount}},
@@ -212,6 +226,27 @@ func TestFindings(t *testing.T) {
 		}, fsck.WrongCount, nil},
 		{"slash in a name", func(x *img) { x.editName(3, "g", func(p []byte) { p[12] = '/' }) }, fsck.BadName, nil},
 		{"name not indexed", func(x *img) { x.editName(6, "name-000", func(p []byte) { p[12] = 'N' }) }, fsck.BadIndex, nil},
+		{"name twice", func(x *img) { x.editName(6, "name-001", func(p []byte) { p[12+7] = '0' }) }, fsck.BadName, []fsck.Code{fsck.BadIndex}},
+		{"raised separator", func(x *img) {
+			x.edit(x.inode(6).IndexRoot, func(b []byte) {
+				e := layout.GetIndex(layout.BlockBody(b), 1, false)
+				e.Pos++ // now above the first entry of its child, and no other
+				layout.PutIndex(layout.BlockBody(b), 1, false, e)
+			})
+		}, fsck.BadIndex, nil},
+		{"raised leftmost separator", func(x *img) {
+			x.edit(x.inode(6).IndexRoot, func(b []byte) {
+				e := layout.GetIndex(layout.BlockBody(b), 1, false)
+				e.Child = layout.GetIndex(layout.BlockBody(b), 0, false).Child
+				e.Hash--
+				layout.PutIndex(layout.BlockBody(b), 0, false, e)
+			})
+		}, fsck.BadIndex, nil},
+		{"empty index node", func(x *img) {
+			var child uint64
+			x.edit(x.inode(6).IndexRoot, func(b []byte) { child = layout.GetIndex(layout.BlockBody(b), 1, false).Child })
+			x.edit(child, func(b []byte) { h := layout.DecodeHeader(b); h.Count = 0; layout.EncodeHeader(b, h) })
+		}, fsck.BadIndex, nil},
 		{"space map", func(x *img) {
 			for i := range int(x.inode(6).Extents) {
 				if e := layout.GetExtent(x.inode(6).Inline[:], i); e.Logical >= layout.SpaceBase {
@@ -242,6 +277,63 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A finding is given its path without a second copy of what is known of the volume: what the
+// check of 400 directories takes does not grow with them once there is something to report.
+func TestPathMemory(t *testing.T) {
+	mem := disk.NewMemory(128 << 20)
+	if err := volume.Format(mem, volume.FormatOptions{Now: time.Unix(1600000000, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	v, err := volume.Open(mem, volume.Options{Clock: func() time.Time { return time.Unix(1600000000, 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last volume.Attr
+	for i := range 400 {
+		d, err := v.Create(volume.Root, fmt.Sprintf("dir-%03d", i), volume.NewNode{Mode: layout.ModeDir | 0o755})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err = v.Create(d.Ino, "file", volume.NewNode{Mode: layout.ModeFile | 0o644}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	allocated := func() (uint64, *fsck.Report) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := fsck.Check(mem, fsck.Options{})
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after.TotalAlloc - before.TotalAlloc, r
+	}
+	clean, r := allocated()
+	if !r.Clean() {
+		t.Fatal(r.Findings)
+	}
+	s, err := volume.ReadSuperblock(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	no, off := g.InodePlace(uint64(last.Ino))
+	mem.Bytes()[no*uint64(g.BlockSize)+uint64(off)+20] ^= 1
+	damaged, r := allocated()
+	if len(r.Findings) == 0 || r.Findings[0].Path != "/dir-399/file" {
+		t.Fatal(r.Findings)
+	}
+	if damaged > clean+2<<20 {
+		t.Errorf("%d KiB allocated for a clean volume, %d KiB with one damaged inode", clean>>10, damaged>>10)
 	}
 }
 

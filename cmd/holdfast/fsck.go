@@ -85,7 +85,7 @@ func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Rep
 	}
 	verdict := "clean"
 	if !r.Clean() {
-		verdict = fmt.Sprintf("%d findings, %d of them harmless", r.Total, r.Harmless)
+		verdict = plural(r.Total, "finding") + fmt.Sprintf(", %d of them harmless", r.Harmless)
 	}
 	if verbose {
 		fmt.Fprintf(w, "%s: %d data blocks verified\n", name, r.Data)
@@ -115,4 +115,12 @@ func check(dev disk.Device, opt fsck.Options) (*fsck.Report, *journal.Report, er
 	}
 	r, err := fsck.Check(dev, opt)
 	return r, recovery, err
+}
+
+// plural is a count of things: "1 finding", "2 findings".
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
