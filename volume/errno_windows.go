@@ -2,4 +2,7 @@ package volume
 
 import "syscall"
 
-const errnoStale = syscall.ENOENT
+const (
+	errnoStale  = syscall.ENOENT
+	errnoNoAttr = syscall.ENODATA
+)

@@ -48,6 +48,10 @@ var (
 	ErrFileTooBig   = &Error{"file too large", syscall.EFBIG, nil}
 	ErrNoSpace      = &Error{"no space left on device", syscall.ENOSPC, nil}
 	ErrReadOnly     = &Error{"read-only file system", syscall.EROFS, nil}
+	ErrNoAttr       = &Error{"no such attribute", syscall.Errno(errnoNoAttr), nil}
+	ErrRange        = &Error{"numerical result out of range", syscall.ERANGE, nil}
+	ErrTooBig       = &Error{"argument list too long", syscall.E2BIG, nil}
+	ErrAccess       = &Error{"permission denied", syscall.EACCES, fs.ErrPermission}
 	ErrIO           = &Error{"input/output error", syscall.EIO, nil}
 	ErrClosed       = &Error{"the volume is closed", syscall.EBADF, fs.ErrClosed}
 )

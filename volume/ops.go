@@ -129,6 +129,9 @@ func (o *op) create(dir Ino, name string, n *NewNode) (ino Ino, in layout.Inode,
 	}
 	err = o.orders(
 		func() error {
+			if err := o.inheritACL(dir, &din, ino, &in, n.Umask); err != nil {
+				return err
+			}
 			if in.Type() == layout.ModeLink {
 				if err := o.setTarget(ino, &in, n.Target); err != nil {
 					return err
@@ -518,6 +521,9 @@ func (o *op) setattr(ino Ino, s *SetAttr) (in layout.Inode, err error) {
 	}
 	if s.Mode != nil {
 		in.Mode = in.Type() | *s.Mode&layout.ModePerm
+		if err := o.chmodACL(ino, &in); err != nil {
+			return in, err
+		}
 	}
 	if s.Atime != nil {
 		in.Atime = toTime(*s.Atime)

@@ -86,7 +86,7 @@ func (o *op) destroy(ino Ino, in *layout.Inode) error {
 			return err
 		}
 	}
-	if err := o.freeXattrs(ino, in); err != nil {
+	if err := o.freeXattrs(ino, in, &in.Xattr, 0); err != nil {
 		return err
 	}
 	if in.Flags&layout.FlagOrphan != 0 {
@@ -96,25 +96,6 @@ func (o *op) destroy(ino Ino, in *layout.Inode) error {
 	}
 	o.trimming(ino, false)
 	return o.freeInode(ino, in)
-}
-
-// freeXattrs frees an inode's chain of attribute blocks.
-func (o *op) freeXattrs(ino Ino, in *layout.Inode) error {
-	for i := uint64(0); in.Xattr != 0; i++ {
-		p, err := o.Read(in.Xattr, layout.KindXattr)
-		if err != nil {
-			return err
-		}
-		if err := layout.CheckHeader(p, in.Xattr, layout.KindXattr, uint64(ino), i); err != nil {
-			return err
-		}
-		next := layout.DecodeHeader(p).Aux
-		if err := o.FreeBlock(in.Xattr); err != nil {
-			return err
-		}
-		in.Xattr = next
-	}
-	return nil
 }
 
 // trimming notes whether blocks of the inode are still to be freed by later operations.
@@ -201,7 +182,7 @@ func (v *Volume) needFree() int {
 func (v *Volume) maxDepth() int {
 	fan := uint64(layout.NodeEntries(v.g.BlockSize) / 4)
 	depth := 1
-	for n := 6 * fan; n < v.g.Blocks && depth < layout.MaxDepth; n *= fan {
+	for n := (layout.InlineSize - maxInlineXattrs) / layout.ExtentSize * fan; n < v.g.Blocks && depth < layout.MaxDepth; n *= fan {
 		depth++
 	}
 	return depth

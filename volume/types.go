@@ -28,6 +28,7 @@ type Attr struct {
 // NewNode is what a new inode is to be.
 type NewNode struct {
 	Mode         uint16 // type and permissions
+	Umask        uint16 // permissions that it loses, unless the directory has a default ACL
 	UID, GID     uint32
 	Major, Minor uint32 // devices
 	Target       string // symbolic links

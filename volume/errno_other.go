@@ -1,0 +1,7 @@
+//go:build !windows && !darwin
+
+package volume
+
+import "syscall"
+
+const errnoNoAttr = syscall.ENODATA

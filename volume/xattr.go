@@ -1,0 +1,365 @@
+package volume
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/layout"
+)
+
+// Extended attributes are read and written as one stream (layout.Xattr): in the inode while it
+// is short, else in a chain of blocks. Setting one rewrites the stream; what does not change of
+// a block costs the log nothing.
+
+// Flags of Setxattr; the values are those of setxattr(2).
+const (
+	XattrCreate  = 1 // ErrExist if the attribute exists
+	XattrReplace = 2 // ErrNoAttr if it does not
+)
+
+const (
+	// maxInlineXattrs is how many bytes of attributes a file or directory keeps in its inode:
+	// three extents stay beside them.
+	maxInlineXattrs = layout.InlineSize - 3*layout.ExtentSize
+	// maxXattrs bounds the attributes of one inode in bytes, so that one operation can log them.
+	maxXattrs = 2 * layout.MaxXattrValue
+	// maxXattrName is the longest name with its name space, xattr(7).
+	maxXattrName = 255
+)
+
+var xattrSpaces = [...]string{layout.XattrUser: "user.", layout.XattrTrusted: "trusted.", layout.XattrSecurity: "security.", layout.XattrSystem: "system."}
+
+// xattrKey splits the full name of an attribute.
+func xattrKey(name string) (x layout.Xattr, err error) {
+	switch {
+	case strings.IndexByte(name, 0) >= 0:
+		return x, ErrInvalid
+	case len(name) > maxXattrName:
+		return x, ErrRange
+	}
+	for space, prefix := range xattrSpaces {
+		rest, ok := strings.CutPrefix(name, prefix)
+		if space == 0 || !ok {
+			continue
+		}
+		if rest == "" {
+			return x, ErrInvalid
+		}
+		x.Space, x.Name = uint8(space), rest
+		if x.Space == layout.XattrSystem && !isACL(name) {
+			return x, ErrNotSupported
+		}
+		return x, nil
+	}
+	return x, ErrNotSupported
+}
+
+func xattrName(x *layout.Xattr) string { return xattrSpaces[x.Space] + x.Name }
+
+// compareXattrs is the order in which they are stored and listed.
+func compareXattrs(a, b layout.Xattr) int {
+	return cmp.Or(cmp.Compare(a.Space, b.Space), strings.Compare(a.Name, b.Name))
+}
+
+// xattrs reads all attributes of an inode.
+func (o *op) xattrs(ino Ino, in *layout.Inode) ([]layout.Xattr, error) {
+	stream := in.Inline[layout.InlineSize-int(in.XattrLen):]
+	block, off := o.v.g.InodePlace(uint64(ino))
+	if in.Xattr != 0 {
+		stream = slices.Clone(stream)
+		block, off = in.Xattr, layout.HeaderSize
+	}
+	for no, i := in.Xattr, uint64(0); no != 0; i++ {
+		h, body, err := o.xattrBlock(ino, in, no, i)
+		if err != nil {
+			return nil, err
+		}
+		stream = append(stream, body...)
+		no = h.Aux
+	}
+	var list []layout.Xattr
+	for len(stream) > 0 {
+		x, rest, err := layout.NextXattr(stream)
+		if err != nil {
+			return nil, layout.Corrupt(fmt.Sprintf("attributes of inode %d", ino), block, off, err.Error(), nil)
+		}
+		list, stream = append(list, x), rest
+	}
+	return list, nil
+}
+
+// xattrBlock reads a block of the chain and verifies that it is the one.
+func (o *op) xattrBlock(ino Ino, in *layout.Inode, no, i uint64) (layout.Header, []byte, error) {
+	p, err := o.Read(no, layout.KindXattr)
+	if err != nil {
+		return layout.Header{}, nil, err
+	}
+	if err := layout.CheckHeader(p, no, layout.KindXattr, uint64(ino), i); err != nil {
+		return layout.Header{}, nil, err
+	}
+	h, body := layout.DecodeHeader(p), layout.BlockBody(p)
+	switch {
+	case h.Aux2 != uint64(in.Generation):
+		return h, nil, layout.Corrupt("attributes", no, 40, fmt.Sprintf("generation %d", h.Aux2), in.Generation)
+	case int(h.Count) > len(body), h.Count == 0:
+		return h, nil, layout.Corrupt("attributes", no, 4, fmt.Sprintf("%d bytes", h.Count), "1 to what a block holds")
+	case i > maxXattrs/uint64(len(body)):
+		return h, nil, layout.Corrupt("attributes", no, 32, fmt.Sprintf("a chain of more than %d blocks", i), nil)
+	}
+	return h, body[:h.Count], nil
+}
+
+// xattrRoom is how long a stream the inode itself can hold.
+func xattrRoom(in *layout.Inode) int {
+	switch {
+	case in.Flags&layout.FlagInlineLink != 0:
+		return layout.InlineSize - int(in.Size)
+	case in.Type() == layout.ModeFile || in.IsDir() || in.Type() == layout.ModeLink:
+		return min(maxInlineXattrs, layout.InlineSize-int(in.Extents)*layout.ExtentSize)
+	}
+	return layout.InlineSize
+}
+
+// putXattrs stores the attributes of an inode in place of those that it has; the caller puts
+// the inode.
+func (o *op) putXattrs(ino Ino, in *layout.Inode, list []layout.Xattr) error {
+	v := o.v
+	var stream []byte
+	for _, x := range list {
+		stream = layout.AppendXattr(stream, x)
+	}
+	if len(stream) > maxXattrs {
+		return ErrNoSpace
+	}
+	if v.waits(ino) { // what its pages cost was reckoned with the room that extents had
+		if err := o.placeRange(ino, in, 0, layout.MaxLogical); err != nil {
+			return err
+		}
+	}
+	clear(in.Inline[layout.InlineSize-int(in.XattrLen):])
+	in.XattrLen = 0
+	if len(stream) <= xattrRoom(in) {
+		copy(in.Inline[layout.InlineSize-len(stream):], stream)
+		in.XattrLen = uint8(len(stream))
+		return o.freeXattrs(ino, in, &in.Xattr, 0)
+	}
+	return o.chainXattrs(ino, in, stream)
+}
+
+// chainXattrs writes the stream into the chain of blocks, which grows or shrinks to its length.
+func (o *op) chainXattrs(ino Ino, in *layout.Inode, stream []byte) error {
+	body := layout.Body(o.v.g.BlockSize)
+	at := &in.Xattr // what names the next block
+	var set func(no uint64)
+	for i := uint64(0); len(stream) > 0; i++ {
+		n := min(len(stream), body)
+		no, next := *at, uint64(0)
+		var p []byte
+		if no != 0 {
+			h, _, err := o.xattrBlock(ino, in, no, i)
+			if err != nil {
+				return err
+			}
+			if p, err = o.Edit(no, layout.KindXattr); err != nil {
+				return err
+			}
+			next = h.Aux
+		} else {
+			var err error
+			if no, p, err = o.NewBlock(o.v.near(ino)); err != nil {
+				return err
+			}
+			in.Blocks++
+			if set != nil {
+				set(no)
+			} else {
+				in.Xattr = no
+			}
+		}
+		set = func(no uint64) {
+			h := layout.DecodeHeader(p)
+			h.Aux = no
+			layout.EncodeHeader(p, h)
+		}
+		layout.InitBlock(p, layout.KindXattr, uint64(ino), i)
+		layout.EncodeHeader(p, layout.Header{Kind: layout.KindXattr, Count: uint32(n), Owner: uint64(ino), Index: i, Aux: next, Aux2: uint64(in.Generation)})
+		copy(layout.BlockBody(p), stream[:n])
+		stream = stream[n:]
+		if len(stream) == 0 {
+			set(0)
+			return o.freeXattrs(ino, in, &next, i+1)
+		}
+		at = &next
+	}
+	return nil
+}
+
+// freeXattrs frees a chain of attribute blocks, or the rest of one from block i on, which from
+// names and no longer does then.
+func (o *op) freeXattrs(ino Ino, in *layout.Inode, from *uint64, i uint64) error {
+	for ; *from != 0; i++ {
+		h, _, err := o.xattrBlock(ino, in, *from, i)
+		if err != nil {
+			return err
+		}
+		if err := o.FreeBlock(*from); err != nil {
+			return err
+		}
+		in.Blocks -= min(in.Blocks, 1)
+		*from = h.Aux
+	}
+	return nil
+}
+
+// needXattrs bounds the blocks that storing n more bytes of attributes touches: the old chain
+// and the new one, their bitmaps, the inode, the totals, and a group that comes into use.
+func (v *Volume) needXattrs(in *layout.Inode, n int) int {
+	body := layout.Body(v.g.BlockSize)
+	blocks := 0
+	if in.Xattr != 0 {
+		blocks = maxXattrs / body // how long it is, only reading it tells: no more than that
+	}
+	blocks = min(blocks, maxXattrs/body) + n/body + 2
+	return blocks + int(min(uint64(blocks), v.g.Groups)) + 2 + v.needTables()
+}
+
+// Listxattr is the names of an inode's attributes, in a fixed order.
+//
+// Errors: ErrStale, and layout.ErrCorrupt for damage.
+func (v *Volume) Listxattr(ino Ino) (names []string, err error) {
+	err = v.view(func(o *op) error {
+		in, err := o.inode(ino)
+		if err != nil {
+			return err
+		}
+		list, err := o.xattrs(ino, &in)
+		for i := range list {
+			names = append(names, xattrName(&list[i]))
+		}
+		return err
+	})
+	return names, err
+}
+
+// Getxattr is the value of an attribute. The names are those of xattr(7): user., trusted.,
+// security., and system.posix_acl_access and _default, whose values are in the form of the
+// system call.
+//
+// Errors: ErrStale, ErrNoAttr, ErrRange (the name is too long), ErrNotSupported (another name
+// space), and layout.ErrCorrupt for damage.
+func (v *Volume) Getxattr(ino Ino, name string) (value []byte, err error) {
+	key, err := xattrKey(name)
+	if err != nil {
+		return nil, err
+	}
+	err = v.view(func(o *op) error {
+		in, err := o.inode(ino)
+		if err != nil {
+			return err
+		}
+		list, err := o.xattrs(ino, &in)
+		if err != nil {
+			return err
+		}
+		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		if !found {
+			return ErrNoAttr
+		}
+		value = list[i].Value
+		return nil
+	})
+	return value, err
+}
+
+// Setxattr sets an attribute, of at most 64 KiB. An access ACL sets the permission bits too,
+// and is not kept if these say all of it.
+//
+// Errors: ErrStale, ErrExist and ErrNoAttr as flags ask, ErrInvalid (flags, or a value that is
+// no ACL), ErrRange, ErrTooBig, ErrNotSupported, ErrPermission (user attributes are for files
+// and directories), ErrNoSpace, ErrReadOnly.
+func (v *Volume) Setxattr(ino Ino, name string, value []byte, flags int) error {
+	key, err := xattrKey(name)
+	switch {
+	case err != nil:
+		return err
+	case flags&^(XattrCreate|XattrReplace) != 0 || flags == XattrCreate|XattrReplace:
+		return ErrInvalid
+	case len(value) > layout.MaxXattrValue:
+		return ErrTooBig
+	}
+	key.Value = slices.Clone(value)
+	return v.changeXattr(ino, name, len(name)+len(value), func(o *op, in *layout.Inode, list []layout.Xattr) ([]layout.Xattr, error) {
+		if key.Space == layout.XattrUser && !in.IsDir() && in.Type() != layout.ModeFile {
+			return nil, ErrPermission
+		}
+		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		switch {
+		case found && flags&XattrCreate != 0:
+			return nil, ErrExist
+		case !found && flags&XattrReplace != 0:
+			return nil, ErrNoAttr
+		}
+		keep := true
+		if isACL(name) {
+			var err error
+			if keep, err = setACL(in, name, value); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case keep && found:
+			list[i] = key
+		case keep:
+			list = slices.Insert(list, i, key)
+		case found:
+			list = slices.Delete(list, i, i+1)
+		}
+		return list, nil
+	})
+}
+
+// Removexattr removes an attribute. Errors: as Getxattr, ErrNoSpace, ErrReadOnly.
+func (v *Volume) Removexattr(ino Ino, name string) error {
+	key, err := xattrKey(name)
+	if err != nil {
+		return err
+	}
+	return v.changeXattr(ino, name, 0, func(_ *op, _ *layout.Inode, list []layout.Xattr) ([]layout.Xattr, error) {
+		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		if !found {
+			return nil, ErrNoAttr
+		}
+		return slices.Delete(list, i, i+1), nil
+	})
+}
+
+// changeXattr is the operation that replaces an inode's attributes by what edit makes of them.
+func (v *Volume) changeXattr(ino Ino, name string, n int, edit func(o *op, in *layout.Inode, list []layout.Xattr) ([]layout.Xattr, error)) error {
+	need := func(o *op) int {
+		in, err := o.inode(ino)
+		if err != nil {
+			return 1 // the operation itself will say so
+		}
+		return v.needXattrs(&in, n)
+	}
+	return v.updateNeed(need, func(o *op) error {
+		in, err := o.inode(ino)
+		if err != nil {
+			return err
+		}
+		list, err := o.xattrs(ino, &in)
+		if err != nil {
+			return err
+		}
+		if list, err = edit(o, &in, list); err != nil {
+			return err
+		}
+		if err := o.putXattrs(ino, &in, list); err != nil {
+			return err
+		}
+		in.Ctime = o.now()
+		return o.putInode(ino, &in)
+	})
+}
