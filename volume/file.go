@@ -176,21 +176,16 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 	bs := uint64(v.g.BlockSize)
 	end := off + uint64(len(data))
 	first, last := off/bs, (end+bs-1)/bs
-	var fresh int64
-	for l := first; l < last; l++ {
-		if v.dirtyPage(ino, l) == nil {
-			fresh++
-		}
-	}
+	fresh := last - first - uint64(len(v.pagesOf(ino, first, last)))
 	now := false
 	if fresh > 0 {
-		full, some, err := o.mapped(ino, in, first, last)
+		full, some, unwritten, err := o.mapped(ino, in, first, last)
 		if err != nil {
 			return err
 		}
 		now = some || in.Depth > 0
 		cost := v.delayOf(ino, in, int(fresh))
-		need := fresh + int64(cost.space)
+		need := int64(fresh-unwritten) + int64(cost.space)
 		// What replaces blocks gives back as many, later: it may use those kept back.
 		o.deep = o.deep || full && o.available() < need
 		if o.available() < need {
@@ -214,6 +209,12 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 			}
 		}
 		copy(pg.data[at:], data[pos-off:pos-off+n])
+		if now && pg.block == 0 {
+			var err error
+			if pg.block, err = o.unwritten(ino, in, l); err != nil {
+				return err
+			}
+		}
 		o.setPage(ino, l, pg)
 		pos += n
 	}
@@ -224,8 +225,8 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 }
 
 // mapped reports whether all of the logical blocks from on, below end, have a block or wait for
-// one, and whether some that no page holds have one.
-func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (all, some bool, err error) {
+// one, whether some that no page holds have one, and how many of these are not written.
+func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (all, some bool, unwritten uint64, err error) {
 	all = true
 	for l := from; l < end; {
 		if o.v.dirtyPage(ino, l) != nil {
@@ -234,17 +235,35 @@ func (o *op) mapped(ino Ino, in *layout.Inode, from, end uint64) (all, some bool
 		}
 		e, found, err := extents.Lookup(o, &o.v.g, uint64(ino), in, l)
 		if err != nil {
-			return false, false, err
+			return false, false, 0, err
 		}
-		if !found {
-			all = false
-			l = min(e.End(), end)
-			continue
+		stop := min(e.End(), end)
+		all, some = all && found, some || found
+		if found && e.Unwritten {
+			unwritten += stop - l - uint64(len(o.v.pagesOf(ino, l, stop)))
 		}
-		some = true
-		l = min(e.End(), end)
+		l = stop
 	}
-	return all, some, nil
+	return all, some, unwritten, nil
+}
+
+// unwritten takes the block of a logical block that is allocated but not written, for data:
+// the map says from now on that it is written. Nothing durable reads what is in it, so it is
+// the one kind of block that data goes to without being fresh. 0: it is none.
+func (o *op) unwritten(ino Ino, in *layout.Inode, l uint64) (uint64, error) {
+	v := o.v
+	e, found, err := extents.Lookup(o, &v.g, uint64(ino), in, l)
+	if err != nil || !found || !e.Unwritten {
+		return 0, err
+	}
+	block := e.Block + l - e.Logical
+	if _, err := extents.Remove(o, &v.g, uint64(ino), in, l, 1); err != nil {
+		return 0, err
+	}
+	if _, _, err := o.sumPlace(block); err != nil {
+		return 0, err
+	}
+	return block, extents.Insert(o, &v.g, uint64(ino), in, layout.Extent{Logical: l, Block: block, Len: 1})
 }
 
 // delayOf bounds what giving n more pages of a file, next to each other, their blocks costs in
@@ -280,25 +299,23 @@ func (o *op) setSize(ino Ino, in *layout.Inode, size uint64) error {
 	}
 	o.deep = true
 	keep := (size + bs - 1) / bs
-	for _, l := range slices.Sorted(maps.Keys(v.files[ino])) {
-		if l >= keep {
-			o.setPage(ino, l, nil) // the block that it had is freed with the map
-		}
+	for _, l := range v.pagesOf(ino, keep, layout.MaxLogical) {
+		o.setPage(ino, l, nil) // the block that it had is freed with the map
 	}
 	in.Size = size
 	if _, err := o.freeFrom(ino, in, keep); err != nil {
 		return err
 	}
 	if at := size % bs; at != 0 {
-		if err := o.zeroTail(ino, in, keep-1, at); err != nil {
+		if err := o.zeroPart(ino, in, keep-1, at, bs); err != nil {
 			return err
 		}
 	}
 	return o.putInode(ino, in)
 }
 
-// zeroTail clears a file's last block from offset at on, in a page that replaces it.
-func (o *op) zeroTail(ino Ino, in *layout.Inode, logical, at uint64) error {
+// zeroPart clears bytes from on, below end, of a file's block, in a page that replaces it.
+func (o *op) zeroPart(ino Ino, in *layout.Inode, logical, from, end uint64) error {
 	v := o.v
 	pg := &page{data: make([]byte, v.g.BlockSize)}
 	old := v.dirtyPage(ino, logical)
@@ -311,10 +328,10 @@ func (o *op) zeroTail(ino Ino, in *layout.Inode, logical, at uint64) error {
 	if err := o.readBlock(ino, in, logical, pg.data); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(pg.data[at:], func(b byte) bool { return b != 0 }) {
+	if !slices.ContainsFunc(pg.data[from:end], func(b byte) bool { return b != 0 }) {
 		return nil
 	}
-	clear(pg.data[at:])
+	clear(pg.data[from:end])
 	if old != nil {
 		pg.block = old.block
 		o.setPage(ino, logical, pg)
@@ -443,21 +460,7 @@ func (v *Volume) waits(ino Ino) bool {
 // block; the caller puts the inode.
 func (o *op) placeRange(ino Ino, in *layout.Inode, from, end uint64) error {
 	f := o.v.files[ino]
-	var wait []uint64
-	if n := end - from; n < uint64(len(f)) {
-		for l := from; l < end; l++ {
-			if p := f[l]; p != nil && p.block == 0 {
-				wait = append(wait, l)
-			}
-		}
-	} else {
-		for l, p := range f {
-			if p.block == 0 && l >= from && l < end {
-				wait = append(wait, l)
-			}
-		}
-		slices.Sort(wait)
-	}
+	wait := slices.DeleteFunc(o.v.pagesOf(ino, from, end), func(l uint64) bool { return f[l].block != 0 })
 	for len(wait) > 0 {
 		n := 1
 		for n < len(wait) && wait[n] == wait[0]+uint64(n) {
@@ -477,13 +480,9 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 	if err := o.unmap(ino, in, logical, uint64(n)); err != nil {
 		return err
 	}
-	near := v.near(ino)
-	if logical > 0 {
-		if e, found, err := extents.Lookup(o, &v.g, uint64(ino), in, logical-1); err != nil {
-			return err
-		} else if found {
-			near = e.Block + logical - e.Logical
-		}
+	near, err := o.behind(ino, in, logical)
+	if err != nil {
+		return err
 	}
 	for n > 0 {
 		first, got, err := o.take(near, n)
