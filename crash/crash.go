@@ -275,14 +275,19 @@ type MissingWrite struct {
 	Sectors int // of the write
 	Lost    int // hold something older than it
 	Bad     int // are bad
+	Depth   int // 0: a write of the workload, else of the check's run before that crash inside it
 }
 
 func (m MissingWrite) String() string {
+	what := m.Write.String()
+	if m.Depth > 0 {
+		what = "recovery's " + what
+	}
 	switch {
 	case m.Lost == m.Sectors:
-		return m.Write.String() + ": absent"
+		return what + ": absent"
 	case m.Bad == m.Sectors:
-		return m.Write.String() + ": bad"
+		return what + ": bad"
 	}
 	var parts []string
 	if m.Lost > 0 {
@@ -291,5 +296,5 @@ func (m MissingWrite) String() string {
 	if m.Bad > 0 {
 		parts = append(parts, fmt.Sprintf("%d bad", m.Bad))
 	}
-	return fmt.Sprintf("%v: %s of %d sectors", m.Write, strings.Join(parts, ", "), m.Sectors)
+	return fmt.Sprintf("%s: %s of %d sectors", what, strings.Join(parts, ", "), m.Sectors)
 }

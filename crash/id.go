@@ -105,6 +105,7 @@ type ID struct {
 	Point int    // crash point
 	Model Model
 	Depth int // crashes inside the check
+	Decay int // sectors that could decay; 0 if none did
 }
 
 // ParseID reads an ID; the error matches [ErrID].
@@ -113,7 +114,7 @@ func ParseID(text string) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	return ID{id.hash, id.point, id.model, len(id.levels) - 1}, nil
+	return ID{id.hash, id.point, id.model, len(id.levels) - 1, id.decay}, nil
 }
 
 // maxVariables bounds how many variables an ID may speak about.

@@ -26,7 +26,7 @@ func Minimize(t *disk.Trace, id string, label func(off int64, data []byte) strin
 	if err != nil {
 		return nil, err
 	}
-	m := &minimizer{t: t, list: epochs(t, label), check: check, same: same, id: p, best: first}
+	m := &minimizer{t: t, list: epochs(t, label), label: label, check: check, same: same, id: p, best: first}
 	if !m.fails(first) {
 		return nil, fmt.Errorf("%w: the state does not fail", ErrID)
 	}
@@ -42,6 +42,7 @@ func Minimize(t *disk.Trace, id string, label func(off int64, data []byte) strin
 type minimizer struct {
 	t     *disk.Trace
 	list  []epoch
+	label func(off int64, data []byte) string
 	check Check
 	same  func(error) bool
 
@@ -114,7 +115,7 @@ func (m *minimizer) try(q stateID) (bool, error) {
 	}
 	var image *Image
 	if err == nil {
-		image, err = build(m.t, m.list, q, m.check)
+		image, err = build(m.t, m.list, m.label, q, m.check)
 	}
 	if errors.Is(err, ErrID) || errors.Is(err, ErrNotDeterministic) {
 		return false, nil
@@ -133,25 +134,17 @@ func (m *minimizer) writes(id stateID, depth int) ([]disk.Event, error) {
 	}
 	outer := id
 	outer.levels = id.levels[:depth]
-	image, err := build(m.t, m.list, outer, m.check)
+	image, err := build(m.t, m.list, m.label, outer, m.check)
 	if err != nil {
 		return nil, err
 	}
 	events := written(m.check, newState(image.Point, image.lazy(), depth-1))
-	for range id.levels[depth].point {
-		n := slices.IndexFunc(events, isFlush)
-		if n < 0 {
-			return nil, fmt.Errorf("%w: the check has no nested crash point %d", ErrNotDeterministic, id.levels[depth].point)
-		}
-		events = events[n+1:]
+	inner := epochs(&disk.Trace{SectorSize: m.t.SectorSize, Events: events}, nil)
+	if n := id.levels[depth].point; n < len(inner) {
+		return inner[n].writes, nil
 	}
-	if n := slices.IndexFunc(events, isFlush); n >= 0 {
-		events = events[:n]
-	}
-	return events, nil
+	return nil, fmt.Errorf("%w: the check has no nested crash point %d", ErrNotDeterministic, id.levels[depth].point)
 }
-
-func isFlush(e disk.Event) bool { return e.Kind == disk.EventFlush }
 
 // cost orders states: writes not there in full, torn ones, crashes inside, decayed sectors, bad
 // sectors in flight, old sectors.

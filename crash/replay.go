@@ -19,7 +19,8 @@ type Image struct {
 	Bytes []byte        // the whole image; bad sectors hold a pattern
 	Bad   []disk.Extent // whole sectors
 
-	// Missing is what of the writes of the workload is not there.
+	// Missing is what of the writes is not there: of the workload, and of the check's runs before
+	// the crashes inside them. The index in the events is of the trace or of that run.
 	Missing []MissingWrite
 
 	sector int
@@ -48,11 +49,11 @@ func rebuild(t *disk.Trace, id stateID, label func(off int64, data []byte) strin
 	if hash := t.Hash(); hash != id.hash {
 		return nil, fmt.Errorf("%w: it is of trace %016x, this is %016x", ErrOtherTrace, id.hash, hash)
 	}
-	return build(t, epochs(t, label), id, check)
+	return build(t, epochs(t, label), label, id, check)
 }
 
 // build is rebuild with the epochs of the trace, which is valid and the one that the ID names.
-func build(t *disk.Trace, list []epoch, id stateID, check Check) (*Image, error) {
+func build(t *disk.Trace, list []epoch, label func(off int64, data []byte) string, id stateID, check Check) (*Image, error) {
 	if id.point >= len(list) {
 		return nil, fmt.Errorf("%w: crash point %d, the trace has %d", ErrID, id.point, len(list))
 	}
@@ -87,6 +88,12 @@ func build(t *disk.Trace, list []epoch, id stateID, check Check) (*Image, error)
 		}
 		if err := l.crash(m.Bytes, bad, k, events, t.SectorSize, id.model); err != nil {
 			return nil, err
+		}
+		inner := epochs(&disk.Trace{SectorSize: t.SectorSize, Events: events}, label)[l.point]
+		missing, _ := l.damage(&inner, t.SectorSize, id.model)
+		for _, w := range missing {
+			w.Depth = depth + 1
+			m.Missing = append(m.Missing, w)
 		}
 	}
 	if k != nil {

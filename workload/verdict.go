@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -92,10 +93,16 @@ func (e *Verdict) Allowed() string {
 // Lines says what was found: findings, or the difference to the nearest allowed tree, of which
 // a line with "-" is missing and one with "+" is too much. At most maxDiff, then a count.
 func (e *Verdict) Lines() []string {
-	lines := e.Findings
+	lines := slices.Clip(e.Findings)
+	var times []string // the least telling, last
 	for _, d := range e.Diff {
-		lines = append(lines, d.Lines()...)
+		if d.Field == "mtime" {
+			times = append(times, d.Lines()...)
+		} else {
+			lines = append(lines, d.Lines()...)
+		}
 	}
+	lines = append(lines, times...)
 	if n := len(lines) - maxDiff; n > 0 {
 		lines = append(lines[:maxDiff:maxDiff], fmt.Sprintf("... and %d lines more", n))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,8 @@ func crashCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "crash",
 		Short: "Explore every crash state of a workload",
-		Long: `Record a workload, explore every state that a crash can leave the image in, and rebuild any one.
+		Long: `Record a workload, explore every state that a crash can leave the image in, rebuild any one,
+and find the smallest that fails.
 
 Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad input,
 3 a bound was reached without a violation.`,
@@ -29,10 +31,17 @@ Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad i
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usage("say what to do: record, explore, replay, campaign or merge")
+			var names []string
+			for _, sub := range cmd.Commands() {
+				names = append(names, sub.Name())
+			}
+			return usage("say what to do: %s", strings.Join(names, ", "))
 		},
 	}
-	c.AddCommand(crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashCampaignCommand(), crashMergeCommand())
+	c.AddCommand(
+		crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashMinimizeCommand(),
+		crashCampaignCommand(), crashMergeCommand(),
+	)
 	return c
 }
 

@@ -37,20 +37,19 @@ type outcomeJSON struct {
 }
 
 type violationJSON struct {
-	ID         string      `json:"id"`
-	Verdict    string      `json:"verdict"` // the name of its class
-	Error      string      `json:"error"`
-	During     string      `json:"during,omitempty"`
-	Allowed    allowedJSON `json:"allowed"`
-	Is         *int        `json:"is_after_operation,omitempty"`      // the synced prefix that it falls short of
-	Nearest    *int        `json:"nearest_after_operation,omitempty"` // of the allowed trees
-	Difference []string    `json:"difference,omitempty"`              // to the nearest: "-" is missing, "+" too much
-	Findings   []string    `json:"findings,omitempty"`                // of fsck
-	Cause      string      `json:"cause,omitempty"`
-	Depth      int         `json:"crashes_inside_recovery"`
-	States     *big.Int    `json:"states"`
-	Missing    []string    `json:"missing"`
-	Bad        []badJSON   `json:"bad,omitempty"`
+	ID      string      `json:"id"`
+	Verdict string      `json:"verdict"` // the name of its class
+	Error   string      `json:"error"`
+	During  string      `json:"during,omitempty"`
+	Allowed allowedJSON `json:"allowed"`
+	Is      *int        `json:"is_after_operation,omitempty"`      // the synced prefix that it falls short of
+	Nearest *int        `json:"nearest_after_operation,omitempty"` // of the allowed trees
+	Found   []string    `json:"found,omitempty"`                   // what fsck found, or the difference to the nearest: "-" is missing, "+" too much
+	Cause   string      `json:"cause,omitempty"`
+	Depth   int         `json:"crashes_inside_recovery"`
+	States  *big.Int    `json:"states,omitempty"`
+	Missing []string    `json:"missing"`
+	Bad     []badJSON   `json:"bad,omitempty"`
 }
 
 // allowedJSON is the range of operations after which a tree would have been right.
@@ -68,17 +67,14 @@ func violationOf(v *crash.Violation, p *crash.Point) violationJSON {
 	verdict := verdictOf(v.Err, p)
 	w := violationJSON{
 		ID: v.ID, Verdict: verdict.Class.String(), Error: verdict.Error(), During: verdict.During,
-		Allowed:  allowedJSON{verdict.Progress.Synced, verdict.Progress.Started},
-		Findings: verdict.Findings, Depth: v.Depth, States: v.States, Missing: []string{},
+		Allowed: allowedJSON{verdict.Progress.Synced, verdict.Progress.Started},
+		Found:   verdict.Lines(), Depth: v.Depth, States: v.States, Missing: []string{},
 	}
 	if verdict.Is >= 0 {
 		w.Is = &verdict.Is
 	}
 	if verdict.Nearest >= 0 {
 		w.Nearest = &verdict.Nearest
-	}
-	for _, d := range verdict.Diff {
-		w.Difference = append(w.Difference, d.Lines()...)
 	}
 	if verdict.Cause != nil {
 		w.Cause = verdict.Cause.Error()

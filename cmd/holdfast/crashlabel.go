@@ -22,6 +22,7 @@ func labeler(g *layout.Geometry, uuid [16]byte, t *disk.Trace) func(off int64, d
 		l.names[&e.Data[0]] = l.name(e.Off, e.Data)
 		copy(l.image[e.Off:], e.Data)
 	}
+	l.image = t.Base // a write that is not of the trace is recovery's: told by what it makes of the base
 	return func(off int64, data []byte) string {
 		if len(data) == 0 {
 			return ""
@@ -29,7 +30,7 @@ func labeler(g *layout.Geometry, uuid [16]byte, t *disk.Trace) func(off int64, d
 		if s, ok := l.names[&data[0]]; ok {
 			return s
 		}
-		return fmt.Sprintf("%s (block %d)", purpose(g, uint64(off)/uint64(g.BlockSize)), uint64(off)/uint64(g.BlockSize))
+		return l.name(off, data)
 	}
 }
 

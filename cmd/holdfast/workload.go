@@ -14,6 +14,7 @@ import (
 
 // session is a script that has been played: its trace, and the states that the tree may be in.
 type session struct {
+	text   string // of the script, without what overrides it
 	script *workload.Script
 	run    *workload.Run
 	trace  *disk.Trace
@@ -84,7 +85,7 @@ func (b *prepared) record(s *workload.Script, text, override string) (*session, 
 		return nil, err
 	}
 	run.Closed(mark)
-	return newSession(s, run, rec.Trace())
+	return newSession(text, s, run, rec.Trace())
 }
 
 func parseScript(name, text, override string) (*workload.Script, error) {
@@ -100,7 +101,7 @@ func parseScript(name, text, override string) (*workload.Script, error) {
 	return s, nil
 }
 
-func newSession(s *workload.Script, run *workload.Run, t *disk.Trace) (*session, error) {
+func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trace) (*session, error) {
 	sb, err := volume.ReadSuperblock(disk.MemoryFrom(t.Base))
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func newSession(s *workload.Script, run *workload.Run, t *disk.Trace) (*session,
 	if err != nil {
 		return nil, err
 	}
-	return &session{s, run, t, labeler(&g, sb.UUID, t)}, nil
+	return &session{text, s, run, t, labeler(&g, sb.UUID, t)}, nil
 }
 
 // fromTrace replays the script that a trace file carries, for the model's states, and insists
@@ -127,7 +128,7 @@ func fromTrace(name string, t *disk.Trace) (*session, error) {
 		if x.trace.Hash() != t.Hash() {
 			return nil, fmt.Errorf("%s: playing its script gives another trace: it was recorded by another version", name)
 		}
-		return newSession(x.script, x.run, t)
+		return newSession(text, x.script, x.run, t)
 	}
 	return nil, fmt.Errorf("%s: no script in the trace: it was not recorded by crash record", name)
 }

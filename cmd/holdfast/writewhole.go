@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -28,4 +29,21 @@ func writeWhole(name string, fill func(w io.Writer) error) error {
 		return errors.Join(err, ignoreNotExist(os.Remove(part)))
 	}
 	return nil
+}
+
+// canWrite is nil if writeWhole could write the file now: asked before long work whose result goes there.
+func canWrite(name string) error {
+	if fi, err := os.Stat(name); err == nil && fi.IsDir() {
+		return fmt.Errorf("%s: is a directory", name)
+	}
+	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = &fs.PathError{Op: pe.Op, Path: name, Err: pe.Err} // of the file that was asked for
+		}
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(part))
 }
