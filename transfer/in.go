@@ -270,7 +270,10 @@ func (c *in) file(rel string, info fs.FileInfo, dir volume.Ino, name string, n v
 // content copies size bytes, leaving out holes and blocks of zeros.
 func (c *in) content(rel string, f *os.File, ino volume.Ino, size int64) error {
 	for off := int64(0); off < size; {
-		start, end, err := nextData(f, off, size)
+		start, end, err := off, size, error(nil)
+		if !c.Dense {
+			start, end, err = nextData(f, off, size)
+		}
 		if err != nil {
 			return err
 		}
@@ -284,7 +287,7 @@ func (c *in) content(rel string, f *os.File, ino volume.Ino, size int64) error {
 				}
 				return err
 			}
-			err := runs(p, off, c.block, func(p []byte, off int64) error {
+			err := c.parts(p, off, c.block, func(p []byte, off int64) error {
 				n, err := c.v.Write(ino, p, off)
 				c.stats.Bytes += int64(n)
 				return err

@@ -114,6 +114,7 @@ func (c *out) from(op, rel string, err error) error {
 // damage leaves something out that the volume cannot give, if that is wanted.
 func (c *out) damage(rel string, err error) error {
 	if err != nil && c.KeepGoing && errors.Is(err, volume.ErrIO) {
+		c.stats.Damaged++
 		c.stats.lose("content", c.path(rel), err)
 		return nil
 	}
@@ -288,7 +289,7 @@ func (c *out) content(rel string, f *os.File, a volume.Attr) error {
 		if n == 0 {
 			return c.from("read", rel, ErrChanged)
 		}
-		err = runs(p[:n], off, c.block, func(p []byte, off int64) error {
+		err = c.parts(p[:n], off, c.block, func(p []byte, off int64) error {
 			n, err := f.WriteAt(p, off)
 			c.stats.Bytes += int64(n)
 			return err

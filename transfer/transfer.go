@@ -47,6 +47,8 @@ type Options struct {
 	// KeepGoing makes ToDir and CopyOut leave out what cannot be read from a damaged volume, and
 	// name it in Stats.Warnings, rather than stop there.
 	KeepGoing bool
+	// Dense writes zeros out; otherwise blocks of them become holes.
+	Dense bool
 }
 
 // Stats says what has been copied.
@@ -57,6 +59,7 @@ type Stats struct {
 	Others    int   // FIFOs, sockets, devices
 	HardLinks int   // further names of what is counted above
 	Bytes     int64 // of content that was written; holes do not count
+	Damaged   int   // left out because the volume is damaged (Options.KeepGoing)
 	// Warnings says what could not be kept, by path.
 	Warnings []string
 }
@@ -168,6 +171,14 @@ func zero(p []byte) bool {
 		}
 	}
 	return true
+}
+
+// parts is runs, or with Dense calls fn for the whole of p.
+func (o *Options) parts(p []byte, off int64, block int, fn func(p []byte, off int64) error) error {
+	if o.Dense {
+		return fn(p, off)
+	}
+	return runs(p, off, block, fn)
 }
 
 // runs calls fn for the parts of p, which lies at off, that are not whole blocks of zeros.

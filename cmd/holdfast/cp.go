@@ -4,137 +4,352 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"holdfast/layout"
 	"holdfast/transfer"
+	"holdfast/volume"
 )
 
 func cpCommand() *cobra.Command {
-	var archive, recursive bool
-	c := &cobra.Command{
+	var c copier
+	var archive, preserve bool
+	var sparse string
+	cmd := &cobra.Command{
 		Use:   "cp [-a|-r] SOURCE... DEST",
 		Short: "Copy files between the host and an image",
-		Long: `Copy files and trees. One side names a file in an image (IMAGE:PATH), the other the host.
+		Long: `Copy files and trees. One side names files in an image (IMAGE:PATH), the other the host; a file
+of the host whose name has a colon is written ./a:b. A SOURCE of - is standard input, a DEST of
+- standard output. DIR/. is what is in a directory.
 
-With -a types, modes, owners, times and hard links are kept. Symbolic links and special
-files are copied as themselves. What exists on the host is written to, as cp does; with -a it
-is replaced.`,
-		Args: cobra.MinimumNArgs(2),
+Without -a and -r what a symbolic link or a device leads to is copied, with them these
+themselves. With -a types, modes, owners, times and hard links are kept. What exists in the
+image, or with -a or -p on the host, is replaced; else what exists on the host is written to,
+as cp does. Where an image is damaged the rest is copied, and the exit status is 1.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dst := args[len(args)-1]
-			o := transfer.Options{Preserve: archive}
-			image, inside, toImage := splitImagePath(dst)
-			for _, src := range args[:len(args)-1] {
-				from, p, fromImage := splitImagePath(src)
-				switch {
-				case fromImage == toImage && fromImage:
-					return usage("%s and %s: one side has to be on the host", src, dst)
-				case fromImage == toImage:
-					return usage("%s and %s: one side has to be IMAGE:PATH", src, dst)
-				case toImage:
-					if err := copyIn(src, image, inside, dst, o, archive || recursive); err != nil {
-						return err
-					}
-				default:
-					warnings, err := copyOut(from, p, dst, o, archive || recursive)
-					for _, w := range warnings {
-						fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", cmd.CommandPath(), w)
-					}
-					if err != nil {
-						return err
-					}
+			switch sparse {
+			case "auto", "always":
+			case "never":
+				c.Dense = true
+			default:
+				return usage("--sparse=%s: want auto, always or never", sparse)
+			}
+			sources, dst, err := c.split(cmd, args)
+			if err != nil {
+				return err
+			}
+			c.recursive = c.recursive || archive
+			c.Preserve, c.KeepGoing = archive || preserve, true
+			_, _, into := splitImagePath(dst)
+			for _, src := range sources {
+				switch _, _, from := splitImagePath(src); {
+				case from && into:
+					return usage("%s and %s: one side has to be on the host", quoteName(src), quoteName(dst))
+				case !from && !into:
+					return usage("%s and %s: one side has to be IMAGE:PATH", quoteName(src), quoteName(dst))
 				}
 			}
-			return nil
+			return runVerb(cmd, into, sources, func(w *work, sources []string) error {
+				c.w = w
+				if into {
+					return c.in(sources, dst)
+				}
+				return c.out(sources, dst)
+			})
 		},
 	}
-	c.Flags().BoolVarP(&archive, "archive", "a", false, "whole trees, with owners, modes, times and links")
-	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "whole trees")
-	return c
+	f := cmd.Flags()
+	c.flags(f)
+	f.BoolVarP(&archive, "archive", "a", false, "whole trees, with owners, modes, times and links")
+	f.BoolVarP(&c.recursive, "recursive", "r", false, "whole trees")
+	f.BoolVarP(&c.recursive, "Recursive", "R", false, "like -r")
+	f.BoolVarP(&preserve, "preserve", "p", false, "with owners, modes and times")
+	f.BoolVarP(&c.noClobber, "no-clobber", "n", false, "leave what exists")
+	f.BoolVarP(&c.force, "force", "f", false, "replace what exists on the host and cannot be written")
+	f.BoolVarP(&c.verbose, "verbose", "v", false, "print a line for each file")
+	f.StringVar(&sparse, "sparse", "auto", "auto, always: blocks of zeros become holes; never: they are written")
+	f.Lookup("Recursive").Hidden = true
+	return cmd
 }
 
-func copyIn(src, name, inside, raw string, o transfer.Options, recursive bool) error {
-	st, err := os.Lstat(src)
+type copier struct {
+	destination
+	transfer.Options
+	w                                    *work
+	recursive, noClobber, force, verbose bool
+}
+
+// copied prints the line of -v.
+func (c *copier) copied(src, dst string) {
+	c.w.verbose(c.verbose, "%s -> %s", shellQuote(src), shellQuote(dst))
+}
+
+// options are those of one copy: rel, with the first name cut off if named is set, is where a
+// file is below src and dst; there says whether something that is no directory is at a path below dst.
+func (c *copier) options(src, dst string, named bool, there func(rel string, dir bool) bool) transfer.Options {
+	o := c.Options
+	tail := func(rel string) string {
+		if named {
+			_, rel, _ = strings.Cut(rel, "/")
+		}
+		return strings.TrimPrefix(rel, ".")
+	}
+	if c.verbose {
+		o.Progress = func(rel string, n int64) {
+			if n != 0 {
+				return
+			}
+			if t := tail(rel); t == "" {
+				c.copied(src, dst)
+			} else {
+				c.copied(below(src, t), below(dst, t))
+			}
+		}
+	}
+	if c.noClobber {
+		o.Exclude = func(rel string, info fs.FileInfo) bool { return there(tail(rel), info.IsDir()) }
+	}
+	return o
+}
+
+// report tells what a copy could not keep.
+func (c *copier) report(s transfer.Stats) {
+	for _, text := range s.Warnings {
+		c.w.warn("warning: " + text)
+	}
+	c.w.failed = c.w.failed || s.Damaged > 0
+}
+
+// in copies from the host.
+func (c *copier) in(sources []string, dst string) error {
+	to, err := c.w.operand(dst)
 	if err != nil {
 		return err
 	}
-	if st.IsDir() && !recursive {
-		return fmt.Errorf("%s: is a directory (use -r or -a)", src)
-	}
-	return withImage(name, true, func(im *image) error {
-		to, err := destination(im, filepath.Base(filepath.Clean(src)), inside, raw, false)
-		if err != nil {
-			return err
-		}
-		if to == "/" {
-			return im.at(to, errors.New("the root directory cannot be replaced"))
-		}
-		dir, err := im.resolve(path.Dir(to), true)
-		if err != nil {
-			return err
-		}
-		if _, err = transfer.CopyIn(im.Volume, src, dir.Ino, path.Base(to), o); errors.Is(err, syscall.ENOSPC) {
-			err = fmt.Errorf("%s: %w", name, err) // it is not the host that is full
-		}
+	name, err := c.inside(c.w.cmd, to, len(sources) > 1)
+	if err != nil {
 		return err
-	})
+	}
+	for _, src := range sources {
+		to := to
+		base := filepath.Base(filepath.Clean(src))
+		contents := src == "." || strings.HasSuffix(src, "/.")
+		if src == "-" {
+			base = ""
+		}
+		var err error
+		if !contents {
+			to, err = name(base)
+		}
+		if err == nil {
+			err = c.copyIn(src, to)
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%s: %w", quoteName(to.im.name), err) // it is not the host that is full
+		}
+		c.w.fail(err)
+	}
+	return nil
 }
 
-func copyOut(name, inside, dst string, o transfer.Options, recursive bool) (warnings []string, err error) {
-	err = withImage(name, false, func(im *image) error {
-		a, err := im.resolve(inside, !o.Preserve)
+func (c *copier) copyIn(src string, to operand) error {
+	if src == "-" {
+		return c.stream(c.w.cmd.InOrStdin(), src, to)
+	}
+	stat := os.Stat
+	if c.recursive {
+		stat = os.Lstat
+	}
+	st, err := stat(src)
+	switch {
+	case err != nil:
+		return err
+	case st.IsDir() && !c.recursive:
+		return fmt.Errorf("%s: is a directory (use -r or -a)", quoteName(src))
+	case to.slash() && !st.IsDir():
+		return to.at(volume.ErrNotDir)
+	case !c.recursive && !st.Mode().IsRegular():
+		f, err := os.Open(src)
 		if err != nil {
 			return err
 		}
-		isDir := a.Mode&layout.ModeType == layout.ModeDir
-		if isDir && !recursive {
-			return im.at(inside, errors.New("is a directory (use -r or -a)"))
+		return errors.Join(c.stream(f, src, to), f.Close())
+	}
+	real := src
+	if !c.recursive {
+		if real, err = filepath.EvalSymlinks(src); err != nil {
+			return err
 		}
-		st, serr := os.Stat(dst)
-		var stats transfer.Stats
-		switch {
-		case isDir && inside == "/": // the whole image: into the directory, made if need be
-			stats, err = transfer.ToDir(im.Volume, a.Ino, dst, o)
-		case serr == nil && st.IsDir():
-			stats, err = transfer.CopyOut(im.Volume, a.Ino, dst, path.Base(inside), o)
-		case isDir:
-			stats, err = transfer.ToDir(im.Volume, a.Ino, dst, o)
-		case serr == nil && !o.Preserve && a.Mode&layout.ModeType == layout.ModeFile:
-			err = writeTo(im, inside, dst)
-		case serr == nil && !st.Mode().IsRegular():
-			err = fmt.Errorf("%s: exists and is not a regular file", dst)
-		default:
-			stats, err = transfer.CopyOut(im.Volume, a.Ino, filepath.Dir(dst), filepath.Base(dst), o)
-		}
-		warnings = stats.Warnings
+	}
+	if st.IsDir() && to.base() == "" { // into the root
+		s, err := transfer.FromDir(to.im.Volume, src, c.options(src, to.name, false, c.thereIn(to)))
+		c.report(s)
 		return err
+	}
+	dir, base, err := to.place()
+	if err != nil {
+		return err
+	}
+	a, err := to.im.Lookup(dir, base)
+	if err == nil && c.noClobber && !(isDir(a) && st.IsDir()) {
+		return nil
+	}
+	s, err := transfer.CopyIn(to.im.Volume, real, dir, base, c.options(src, to.name, !st.IsDir(), c.thereIn(to)))
+	c.report(s)
+	return err
+}
+
+// thereIn tells whether something would be in the way below an operand.
+func (c *copier) thereIn(to operand) func(rel string, dir bool) bool {
+	return func(rel string, dir bool) bool {
+		ino, err := to.im.Tree().Resolve(below(to.path, rel), false)
+		if err != nil {
+			return false
+		}
+		a, err := to.im.Getattr(ino)
+		return err == nil && !(dir && isDir(a))
+	}
+}
+
+// stream makes a file of what a reader gives.
+func (c *copier) stream(r io.Reader, src string, to operand) error {
+	if to.base() == "" {
+		return to.at(errRoot)
+	}
+	if to.slash() {
+		return to.at(volume.ErrNotDir)
+	}
+	if a, err := to.resolve(false); err == nil && c.noClobber {
+		return nil
+	} else if err == nil && isDir(a) {
+		return to.at(volume.ErrIsDir)
+	}
+	uid, gid := max(0, os.Getuid()), max(0, os.Getgid())
+	err := replace(to, func(p string) error {
+		f, err := to.im.Tree().OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(0o666&^umask()))
+		if err != nil {
+			return err
+		}
+		_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, make([]byte, 1<<20))
+		if err == nil {
+			err = f.Chown(uid, gid)
+		}
+		return errors.Join(err, f.Close())
 	})
-	return warnings, err
+	if err == nil {
+		c.copied(src, to.name)
+	}
+	return to.at(err)
+}
+
+// out copies to the host.
+func (c *copier) out(sources []string, dst string) error {
+	st, err := os.Stat(dst)
+	intoDir := err == nil && st.IsDir() && !c.noTarget
+	if !intoDir && dst != "-" && (len(sources) > 1 || c.w.cmd.Flags().Changed("target-directory")) {
+		return fmt.Errorf("%s: not a directory", quoteName(dst))
+	}
+	made := map[string]bool{}
+	c.w.each(sources, func(o operand) error {
+		a, err := o.resolve(!c.recursive)
+		if err != nil {
+			return err
+		}
+		if dst == "-" {
+			return c.toStdout(o, a)
+		}
+		if isDir(a) && !c.recursive {
+			return o.at(errors.New("is a directory (use -r or -a)"))
+		}
+		base := o.base()
+		contents := base == "" || base == "."
+		if base == ".." {
+			return o.at(errors.New("\"..\" is no name for a copy"))
+		}
+		host := dst
+		if intoDir && !contents {
+			host = filepath.Join(dst, base)
+			if made[base] {
+				return o.at(fmt.Errorf("%s has just been made: it is not replaced", quoteName(host)))
+			}
+			made[base] = true
+		}
+		return c.copyOut(o, a, host)
+	})
+	return nil
+}
+
+// copyOut copies what an operand names to a name of the host.
+func (c *copier) copyOut(o operand, a volume.Attr, host string) error {
+	st, serr := os.Stat(host)
+	there := func(rel string, dir bool) bool {
+		st, err := os.Lstat(filepath.Join(host, filepath.FromSlash(rel)))
+		return err == nil && !(dir && st.IsDir())
+	}
+	if _, err := os.Lstat(host); err == nil && c.noClobber && !(isDir(a) && serr == nil && st.IsDir()) {
+		return nil
+	}
+	var s transfer.Stats
+	var err error
+	switch {
+	case isDir(a) && serr == nil && !st.IsDir():
+		return fmt.Errorf("%s: not a directory", quoteName(host))
+	case isDir(a):
+		s, err = transfer.ToDir(o.im.Volume, a.Ino, host, c.options(o.name, host, false, there))
+	case serr == nil && st.IsDir():
+		return fmt.Errorf("%s: is a directory", quoteName(host))
+	case serr == nil && !c.Preserve && isFile(a):
+		if err = c.writeTo(o, host); err == nil {
+			c.copied(o.name, host)
+		}
+	case serr == nil && !st.Mode().IsRegular():
+		return fmt.Errorf("%s: exists and is not a regular file", quoteName(host))
+	default:
+		s, err = transfer.CopyOut(o.im.Volume, a.Ino, filepath.Dir(host), filepath.Base(host), c.options(o.name, host, true, there))
+	}
+	c.report(s)
+	return err
 }
 
 // writeTo writes a file's content into what exists on the host: a file keeps its mode and its
 // names, a device or pipe gets the data.
-func writeTo(im *image, inside, dst string) error {
-	f, err := im.Tree().Open(inside)
+func (c *copier) writeTo(o operand, host string) error {
+	out, err := os.OpenFile(host, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil && c.force {
+		if err = os.Remove(host); err == nil {
+			out, err = os.OpenFile(host, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		}
+	}
 	if err != nil {
-		return im.at(inside, err)
+		return err
 	}
-	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_TRUNC, 0)
+	return errors.Join(c.pour(o, out), out.Close())
+}
+
+// toStdout is the destination "-".
+func (c *copier) toStdout(o operand, a volume.Attr) error {
+	if isDir(a) {
+		return o.at(errors.New("is a directory: it has no content for standard output"))
+	}
+	return c.pour(o, c.w.out)
+}
+
+// pour writes a file's content.
+func (c *copier) pour(o operand, out io.Writer) error {
+	f, err := o.im.Tree().Open(o.path)
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return o.at(err)
 	}
-	_, err = io.Copy(out, f)
-	if cerr := out.Close(); err == nil {
-		err = cerr
+	r := &source{r: f}
+	_, err = io.Copy(out, r)
+	if r.err != nil {
+		err = o.at(r.err)
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return errors.Join(err, f.Close())
 }

@@ -37,7 +37,7 @@ With IMAGE:PATH the inode that the path names is shown, with its extents.`,
 				}
 				what = "inode"
 				err := withImage(name, false, func(im *image) error {
-					a, err := im.resolve(inside, false)
+					a, err := operand{im, args[0], inside}.resolve(false)
 					number = uint64(a.Ino)
 					return err
 				})

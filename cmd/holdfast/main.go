@@ -37,12 +37,23 @@ func usage(format string, args ...any) error {
 	return &statusError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	helper, args := asHelper(os.Args)
+	os.Exit(runAs(helper, args, os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run is the whole program: it returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return runAs("", args, in, out, errOut)
+}
+
+// runAs is run under the name of a helper, if one is given.
+func runAs(helper string, args []string, in io.Reader, out, errOut io.Writer) int {
 	root := newRoot()
-	root.SetArgs(args)
+	if helper != "" {
+		root.Annotations = map[string]string{helperName: helper}
+	}
+	root.SetArgs(dashMode(args))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -58,7 +69,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			return status
 		}
 	}
-	fmt.Fprintf(errOut, "%s: %s\n", cmd.CommandPath(), describe(err))
+	fmt.Fprintf(errOut, "%s: %s\n", commandName(cmd), describe(err))
 	return status
 }
 
@@ -78,8 +89,13 @@ func newRoot() *cobra.Command {
 		Short: "Crash-consistent file-system images, and the tester that proves it",
 		Long: `holdfast makes, checks, changes and crash-tests file-system images, without root.
 
-IMAGE:PATH names a file inside an image. Sizes are bytes, or a number and one of
-k m g t p e (base 1024).`,
+IMAGE:PATH names a file inside an image; IMAGE alone its root. A file of the host whose name
+has a colon is written with a slash before it, as in scp: ./a:b. Sizes are bytes, or a number
+and one of k m g t p e (base 1024).
+
+All operands are tried. Exit status: 0 all done, and durable where an image was changed; 1 one
+of them failed; 2 wrong command line. fsck and crash have their own.`,
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -92,10 +108,13 @@ k m g t p e (base 1024).`,
 	root.PersistentFlags().BoolVar(&forceShare, "force-share", false, "read an image that another process has open for writing")
 	root.AddCommand(
 		mkfsCommand(), fsckCommand(),
-		lsCommand(), catCommand(), statCommand(), treeCommand(), cpCommand(),
-		mkdirCommand(), rmCommand(), rmdirCommand(), mvCommand(), lnCommand(),
-		dumpCommand(), crashCommand(), versionCommand(),
+		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),
+		cpCommand(), mkdirCommand(), mknodCommand(), touchCommand(), truncateCommand(), chmodCommand(), chownCommand(),
+		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(),
+		dumpCommand(), crashCommand(), versionCommand(), manCommand(),
 	)
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.InitDefaultCompletionCmd()
 	usageArgs(root)
 	return root
 }

@@ -32,17 +32,19 @@ func (f *sizeFlag) String() string     { return strconv.FormatInt(f.n, 10) }
 func (f *sizeFlag) Type() string       { return "size" }
 func (f *sizeFlag) Set(s string) error { n, err := parseSize(s); f.n = n; return err }
 
-// human prints a number of bytes as ls -h does.
+// human prints a number of bytes as ls -h does: rounded up, with one digit behind the point
+// below 10.
 func human(n uint64) string {
 	if n < 1024 {
 		return strconv.FormatUint(n, 10)
 	}
 	x := float64(n)
 	for _, unit := range "KMGTPE" {
-		if x /= 1024; x < 1024 || unit == 'E' {
-			if x < 10 {
-				return fmt.Sprintf("%.1f%c", math.Ceil(x*10)/10, unit)
-			}
+		x /= 1024
+		if tenths := math.Ceil(x * 10); tenths < 100 {
+			return fmt.Sprintf("%.1f%c", tenths/10, unit)
+		}
+		if math.Ceil(x) < 1024 || unit == 'E' {
 			return fmt.Sprintf("%.0f%c", math.Ceil(x), unit)
 		}
 	}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// helperName is the annotation of the root command that says as what the program was called.
+const helperName = "helper"
+
+// asHelper is the command line that the name of the program stands for: mkfs.holdfast and
+// fsck.holdfast, as mkfs(8) and fsck(8) call them, are the commands of these names.
+func asHelper(argv []string) (helper string, args []string) {
+	if len(argv) == 0 {
+		return "", nil
+	}
+	name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	switch name {
+	case "mkfs.holdfast", "fsck.holdfast":
+		verb, _, _ := strings.Cut(name, ".")
+		return name, append([]string{verb}, argv[1:]...)
+	}
+	return "", argv[1:]
+}
+
+// commandName is how messages call a command.
+func commandName(cmd *cobra.Command) string {
+	if name := cmd.Root().Annotations[helperName]; name != "" {
+		return name
+	}
+	return cmd.CommandPath()
+}
