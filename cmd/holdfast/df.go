@@ -45,7 +45,7 @@ are not counted; what is kept back for its own needs is neither used nor availab
 						return fmt.Sprint(n)
 					}
 				}
-				rows = append(rows, []string{quoteName(o.im.name), show(all), show(used), show(free), percent(used, free), quoteName(s.Label)})
+				rows = append(rows, []string{quoteName(o.im.name), show(all), show(used), show(free), usedPercent(used, free), quoteName(s.Label)})
 				return nil
 			})
 			if len(rows) == 1 {
@@ -78,8 +78,8 @@ are not counted; what is kept back for its own needs is neither used nor availab
 	return c
 }
 
-// percent is how much of used and free is used, rounded up.
-func percent(used, free uint64) string {
+// usedPercent is how much of used and free is used, rounded up.
+func usedPercent(used, free uint64) string {
 	if used+free == 0 {
 		return "-"
 	}

@@ -71,10 +71,8 @@ least), / or % (a multiple, rounded down or up).`,
 						}
 						from = st.Size()
 					}
-					to := n
-					if size == "" {
-						to = from
-					} else {
+					to := from
+					if size != "" {
 						to, err = resized(from, n, relation)
 					}
 					if err == nil {
