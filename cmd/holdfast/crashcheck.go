@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"holdfast/crash"
 	"holdfast/disk"
@@ -19,46 +20,65 @@ func (x *session) check(s *crash.State) (err error) {
 	if err != nil {
 		return err
 	}
-	broken := func(class workload.Class, k int, cause error) *workload.Verdict {
-		return &workload.Verdict{Class: class, Progress: at, During: x.run.During(at), Is: -1, Nearest: k, Cause: cause}
+	k, err := x.judge(s.Dev, at)
+	if k >= 0 {
+		s.Note(strconv.Itoa(k))
 	}
-	opt := x.run.Options()
-	opt.CacheBytes = 0
-	v, err := volume.Open(s.Dev, opt)
-	if err != nil {
-		return broken(workload.ErrOpen, -1, err)
-	}
-	k, err := x.run.Judge(v, at)
 	if err != nil {
 		return err
-	}
-	s.Note(fmt.Sprint(k))
-	r, err := fsck.Check(s.Dev, fsck.Options{})
-	if err != nil {
-		return broken(workload.ErrInvariant, k, fmt.Errorf("fsck cannot look: %w", err))
-	}
-	if !r.Clean() {
-		verdict := broken(workload.ErrInvariant, k, nil)
-		for _, f := range r.Findings {
-			verdict.Findings = append(verdict.Findings, f.String())
-		}
-		return verdict
 	}
 	if s.Depth > 0 {
 		return nil // the states behind crashes inside recovery are many: they are judged, not used
 	}
 	// What follows writes to an overlay: it is no part of the recovery in which a crash is explored.
 	over := disk.NewOverlay(s.Dev, x.trace.SectorSize)
-	if v, err = volume.Open(over, opt); err != nil {
-		return broken(workload.ErrIdempotence, k, err)
+	v, err := volume.Open(over, x.options())
+	if err != nil {
+		return x.broken(workload.ErrIdempotence, at, k, err)
 	}
 	if err := x.same(v, k); err != nil {
-		return broken(workload.ErrIdempotence, k, err)
+		return x.broken(workload.ErrIdempotence, at, k, err)
 	}
 	if err := x.use(over, v, k); err != nil {
-		return broken(workload.ErrUnusable, k, err)
+		return x.broken(workload.ErrUnusable, at, k, err)
 	}
 	return nil
+}
+
+// judge opens what a crash left, its recovery included, compares the whole tree with the model
+// and lets fsck look at it. The tree is that after k operations, -1 if it is that after none;
+// an error is a *workload.Verdict.
+func (x *session) judge(dev disk.Device, at workload.Progress) (k int, err error) {
+	v, err := volume.Open(dev, x.options())
+	if err != nil {
+		return -1, x.broken(workload.ErrOpen, at, -1, err)
+	}
+	if k, err = x.run.Judge(v, at); err != nil {
+		return -1, err
+	}
+	r, err := fsck.Check(dev, fsck.Options{})
+	if err != nil {
+		return k, x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
+	}
+	if !r.Clean() {
+		verdict := x.broken(workload.ErrInvariant, at, k, nil)
+		for _, f := range r.Findings {
+			verdict.Findings = append(verdict.Findings, f.String())
+		}
+		return k, verdict
+	}
+	return k, nil
+}
+
+func (x *session) broken(class workload.Class, at workload.Progress, k int, cause error) *workload.Verdict {
+	return &workload.Verdict{Class: class, Progress: at, During: x.run.During(at), Is: -1, Nearest: k, Cause: cause}
+}
+
+// options are those of the volumes of crash states: they are open too briefly for a cache.
+func (x *session) options() volume.Options {
+	opt := x.run.Options()
+	opt.CacheBytes = 0
+	return opt
 }
 
 // same is nil if the volume holds the tree after k operations.
@@ -99,9 +119,7 @@ func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	if err := v.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
-	opt := x.run.Options()
-	opt.CacheBytes = 0
-	if v, err = volume.Open(dev, opt); err != nil {
+	if v, err = volume.Open(dev, x.options()); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
 	return x.same(v, k)
