@@ -41,6 +41,14 @@ fuzz: ## every fuzz target, FUZZTIME each (5s)
 		done; \
 	done
 
+SHARDS ?= 16
+CAMPAIGN ?= --seq 1 --nested 2
+CAMPAIGNDIR ?= bin/campaign
+
+.PHONY: campaign
+campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested 2)
+	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
+
 .PHONY: bench
 bench: ## blocks written and flushes per durable operation, and speeds
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast

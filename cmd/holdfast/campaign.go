@@ -37,8 +37,7 @@ func crashCampaignCommand() *cobra.Command {
 		Long: `Explore the crash states of many workloads: all sequences of N core operations with every
 placement of fsync, fdatasync and sync (--seq), or random ones (--random).
 
-Workloads are numbered; --shard I/N takes every N-th of them from the I-th on, so that
-shards can run anywhere, and crash merge adds up what they print with --json. --sample K cuts
+Workloads are numbered; --shard I/N takes one of every N, so that shards can run anywhere, and crash merge adds up what they print with --json. --sample K cuts
 the enumeration into K parts of equal length and takes one workload out of each, at another
 place in each part. Crash points that a workload shares with another are explored with one of them.
 
@@ -151,6 +150,24 @@ type campaign struct {
 	sum campaignSum
 }
 
+// position is that of the k-th workload of the shard among those selected. They are dealt out like
+// cards, but each round begins with the next shard: neighbours in the enumeration differ in
+// persistence alone, and a shard would otherwise have the same persistence, and the same share of
+// what needs no exploring, in each.
+func (c *campaign) position(k uint64) uint64 {
+	n := uint64(c.sum.Plan.Shards)
+	return k*n + (uint64(c.sum.Shards[0]-1)+k)%n
+}
+
+// assigned is how many workloads the shard has.
+func (c *campaign) assigned() uint64 {
+	k := c.sum.Plan.Selected / uint64(c.sum.Plan.Shards)
+	if c.position(k) < c.sum.Plan.Selected {
+		k++
+	}
+	return k
+}
+
 // number is the workload at position j of those selected: with --sample, the one at a place in
 // the j-th of equal parts that differs from part to part (by the golden ratio), so that it does not
 // keep step with the order of the enumeration.
@@ -174,11 +191,7 @@ func (c *campaign) explore(workers int, limit time.Duration, progress io.Writer)
 		defer timer.Stop()
 		c.opt.Done = done
 	}
-	p := &c.sum.Plan
-	first, step := uint64(c.sum.Shards[0]-1), uint64(p.Shards)
-	if first < p.Selected {
-		c.sum.Assigned = (p.Selected-first-1)/step + 1
-	}
+	c.sum.Assigned = c.assigned()
 	var next atomic.Uint64
 	var failed error
 	var wg sync.WaitGroup
@@ -189,7 +202,7 @@ func (c *campaign) explore(workers int, limit time.Duration, progress io.Writer)
 				if k >= c.sum.Assigned {
 					return
 				}
-				if err := c.one(c.number(first + k*step)); err != nil {
+				if err := c.one(c.number(c.position(k))); err != nil {
 					c.mu.Lock()
 					if failed == nil {
 						failed = err

@@ -313,6 +313,29 @@ func TestCampaignSample(t *testing.T) {
 	}
 }
 
+// Every workload is in exactly one shard.
+func TestCampaignShards(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 4, 7, 16} {
+		for _, selected := range []uint64{0, 1, 5, 16, 33, 246} {
+			seen := map[uint64]int{}
+			for i := 1; i <= n; i++ {
+				c := &campaign{sum: campaignSum{Plan: plan{Of: selected, Selected: selected, Shards: n}, Shards: []int{i}}}
+				for k := range c.assigned() {
+					seen[c.position(k)]++
+				}
+			}
+			for j := range selected {
+				if seen[j] != 1 {
+					t.Errorf("%d of %d workloads is in %d of %d shards", j, selected, seen[j], n)
+				}
+			}
+			if uint64(len(seen)) != selected {
+				t.Errorf("%d workloads in %d shards: there are %d", len(seen), n, selected)
+			}
+		}
+	}
+}
+
 func TestCampaignUsage(t *testing.T) {
 	for _, args := range []string{
 		"", "--seq 1 --random --count 1", "--seq 4", "--seq -1", "--random", "--random --count 1 --sample 1", "--seq 1 --seed 1",
