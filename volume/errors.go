@@ -51,6 +51,8 @@ var (
 	ErrNoAttr       = &Error{"no such attribute", syscall.Errno(errnoNoAttr), nil}
 	ErrRange        = &Error{"numerical result out of range", syscall.ERANGE, nil}
 	ErrTooBig       = &Error{"argument list too long", syscall.E2BIG, nil}
+	ErrCrossDevice  = &Error{"invalid cross-device link", syscall.EXDEV, nil}
+	ErrChanged      = &Error{"the name means another file by now", syscall.EDEADLK, nil}
 	ErrAccess       = &Error{"permission denied", syscall.EACCES, fs.ErrPermission}
 	ErrIO           = &Error{"input/output error", syscall.EIO, nil}
 	ErrClosed       = &Error{"the volume is closed", syscall.EBADF, fs.ErrClosed}

@@ -16,8 +16,29 @@ import (
 // when its last name goes. Counts change under mu; that an inode is not destroyed between a
 // look at it and a hold on it is due to Volume.mu, under which both happen.
 type holdTable struct {
-	mu sync.Mutex
-	n  map[Ino]int
+	mu   sync.Mutex
+	n    map[Ino]int
+	temp map[Ino]bool // held ones that never had a name and may get one
+}
+
+// setTemp notes whether a held inode without a name may get one.
+func (t *holdTable) setTemp(ino Ino, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !on:
+		delete(t.temp, ino)
+	case t.temp == nil:
+		t.temp = map[Ino]bool{ino: true}
+	default:
+		t.temp[ino] = true
+	}
+}
+
+func (t *holdTable) isTemp(ino Ino) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.temp[ino]
 }
 
 func (t *holdTable) add(ino Ino) {
@@ -40,6 +61,7 @@ func (t *holdTable) drop(ino Ino) (left int, ok bool) {
 	left--
 	if left == 0 {
 		delete(t.n, ino)
+		delete(t.temp, ino)
 	} else {
 		t.n[ino] = left
 	}

@@ -182,14 +182,14 @@ func trimSlashes(p string) (string, bool) {
 	return q, len(q) < len(p)
 }
 
-// place walks p from the directory dir (an absolute path from the top) up to its last
-// component, following every symbolic link on the way but not the last component itself.
-func (w *walker) place(dir Ino, p string) (place, error) {
+// place walks p from the top up to its last component, following every symbolic link on the
+// way but not the last component itself.
+func (w *walker) place(p string) (place, error) {
 	var at place
 	if err := checkPath(p); err != nil {
 		return at, err
 	}
-	return w.rest(dir, p)
+	return w.rest(w.top, p)
 }
 
 // rest is place without the limits of a path, which hold for each piece but not for pieces
@@ -293,8 +293,8 @@ func (w *walker) through(at place, ino Ino, in *layout.Inode) (place, error) {
 }
 
 // resolve walks a whole path.
-func (w *walker) resolve(dir Ino, p string, follow bool) (Ino, layout.Inode, error) {
-	at, err := w.place(dir, p)
+func (w *walker) resolve(p string, follow bool) (Ino, layout.Inode, error) {
+	at, err := w.place(p)
 	if err != nil {
 		return 0, layout.Inode{}, err
 	}

@@ -45,6 +45,15 @@ func (v *Volume) needRename() int {
 	return v.needDir() + max(v.needDir(), 2+v.needFree()) + 1 + v.needTables() + 1
 }
 
+// needRenameFlags: a whiteout is a new inode.
+func (v *Volume) needRenameFlags(flags uint) int {
+	n := v.needRename()
+	if flags&RenameWhiteout != 0 {
+		n += 2 + v.needTables()
+	}
+	return n
+}
+
 // needSetattr: a truncation, and the inode.
 func (v *Volume) needSetattr() int { return v.needFree() + 2 }
 

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"holdfast/layout"
 )
@@ -10,7 +11,15 @@ import (
 // Flags of Rename; the values are those of renameat2(2).
 const (
 	RenameNoReplace uint = 1 << 0 // ErrExist if the new name exists
+	RenameExchange  uint = 1 << 1 // the two names change what they mean
+	RenameWhiteout  uint = 1 << 2 // a character device 0, 0 takes the old name's place
 )
+
+// renameFlags answers whether flags of Rename are known and fit together.
+func renameFlags(flags uint) bool {
+	return flags&^(RenameNoReplace|RenameExchange|RenameWhiteout) == 0 &&
+		(flags&RenameExchange == 0 || flags == RenameExchange)
+}
 
 // Mode bits that change what operations do.
 const (
@@ -107,6 +116,33 @@ func (o *op) create(dir Ino, name string, n *NewNode) (ino Ino, in layout.Inode,
 		return 0, in, ErrTooManyLinks
 	}
 	isDir := n.Mode&layout.ModeType == layout.ModeDir
+	now := o.now()
+	err = o.orders(
+		func() error {
+			if ino, in, err = o.newInode(dir, &din, n); err != nil {
+				return err
+			}
+			if isDir {
+				din.Links++
+				if err := o.putInode(dir, &din); err != nil {
+					return err
+				}
+			}
+			return o.putInode(ino, &in)
+		},
+		func() error {
+			if _, err := o.dir(dir, &din).Insert(name, uint64(ino), uint8(in.Type()>>12)); err != nil {
+				return err
+			}
+			touch(&din, now)
+			return o.putInode(dir, &din)
+		})
+	return ino, in, err
+}
+
+// newInode takes an inode and fills it, as what n says, made in a directory; it is not put yet.
+func (o *op) newInode(dir Ino, din *layout.Inode, n *NewNode) (ino Ino, in layout.Inode, err error) {
+	isDir := n.Mode&layout.ModeType == layout.ModeDir
 	if ino, in, err = o.allocInode(dir, isDir); err != nil {
 		return 0, in, err
 	}
@@ -127,32 +163,33 @@ func (o *op) create(dir Ino, name string, n *NewNode) (ino Ino, in layout.Inode,
 	case layout.ModeLink:
 		in.Mode = layout.ModeLink | 0o777 // symlink(7): the permissions of a link are not used
 	}
-	err = o.orders(
-		func() error {
-			if err := o.inheritACL(dir, &din, ino, &in, n.Umask); err != nil {
-				return err
-			}
-			if in.Type() == layout.ModeLink {
-				if err := o.setTarget(ino, &in, n.Target); err != nil {
-					return err
-				}
-			}
-			if isDir {
-				din.Links++
-				if err := o.putInode(dir, &din); err != nil {
-					return err
-				}
-			}
-			return o.putInode(ino, &in)
-		},
-		func() error {
-			if _, err := o.dir(dir, &din).Insert(name, uint64(ino), uint8(in.Type()>>12)); err != nil {
-				return err
-			}
-			touch(&din, now)
-			return o.putInode(dir, &din)
-		})
+	if err = o.inheritACL(dir, din, ino, &in, n.Umask); err == nil && in.Type() == layout.ModeLink {
+		err = o.setTarget(ino, &in, n.Target)
+	}
 	return ino, in, err
+}
+
+// createTemp makes a file without a name, held once and on the orphan list. Unless flag has
+// os.O_EXCL it can be linked.
+func (o *op) createTemp(dir Ino, n *NewNode, flag int) (ino Ino, in layout.Inode, err error) {
+	din, err := o.directory(dir)
+	switch {
+	case err != nil:
+		return 0, in, err
+	case din.Links == 0:
+		return 0, in, ErrNotExist
+	}
+	if ino, in, err = o.newInode(dir, &din, n); err != nil {
+		return 0, in, err
+	}
+	in.Links = 0
+	v := o.v
+	v.holds.add(ino)
+	if flag&os.O_EXCL == 0 {
+		v.holds.setTemp(ino, true)
+	}
+	o.onFail(func() { v.holds.drop(ino) })
+	return ino, in, o.orphanAdd(ino, &in)
 }
 
 // setTarget stores the target of a new symbolic link: in the inode if it fits there, else as
@@ -189,7 +226,7 @@ func (o *op) link(ino, dir Ino, name string) (in layout.Inode, err error) {
 		return in, ErrNotExist
 	case in.IsDir():
 		return in, ErrPermission
-	case in.Links == 0: // unlinked: it does not come back
+	case in.Links == 0 && !o.v.holds.isTemp(ino): // unlinked: it does not come back
 		return in, ErrNotExist
 	case in.Links >= layout.MaxLinks:
 		return in, ErrTooManyLinks
@@ -197,6 +234,11 @@ func (o *op) link(ino, dir Ino, name string) (in layout.Inode, err error) {
 	now := o.now()
 	err = o.orders(
 		func() error {
+			if in.Links == 0 {
+				if err := o.adoptTemp(ino, &in); err != nil {
+					return err
+				}
+			}
 			in.Links++
 			in.Ctime = now
 			return o.putInode(ino, &in)
@@ -209,6 +251,16 @@ func (o *op) link(ino, dir Ino, name string) (in layout.Inode, err error) {
 			return o.putInode(dir, &din)
 		})
 	return in, err
+}
+
+// adoptTemp takes a file that gets its first name off the orphan list.
+func (o *op) adoptTemp(ino Ino, in *layout.Inode) error {
+	if err := o.trimmed(ino); err != nil { // which is another reason to be on the list
+		return err
+	}
+	o.v.holds.setTemp(ino, false)
+	o.onFail(func() { o.v.holds.setTemp(ino, true) })
+	return o.orphanRemove(ino, in)
 }
 
 // remove takes the name of d out of a directory. With isDir the parent also loses the ".." of
@@ -349,7 +401,7 @@ func (o *op) above(ino, dir Ino, in layout.Inode) (bool, error) {
 // a moved directory's parent | the old entry out | the counts down, and only then what the
 // new name had meant before. dirOnly: a slash behind a name says that only a directory will do.
 func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, dirOnly bool) error {
-	if flags&^RenameNoReplace != 0 {
+	if !renameFlags(flags) {
 		return ErrInvalid
 	}
 	oin, err := o.directory(odir)
@@ -383,7 +435,11 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 	if found && flags&RenameNoReplace != 0 {
 		return ErrExist
 	}
-	if dirOnly && !in.IsDir() {
+	exchange := flags&RenameExchange != 0
+	switch {
+	case exchange && !found:
+		return ErrNotExist
+	case dirOnly && !exchange && !in.IsDir():
 		return ErrNotDir
 	}
 	target := Ino(nd.Ino)
@@ -404,10 +460,18 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 		if found && tin.IsDir() {
 			if inside, err := o.above(target, odir, oin); err != nil {
 				return err
+			} else if inside && exchange {
+				return ErrInvalid
 			} else if inside {
 				return ErrNotEmpty
 			}
 		}
+	}
+	if exchange {
+		if target == ino {
+			return nil
+		}
+		return o.exchange(&end{odir, &oin, oname, ino, &in}, &end{ndir, nin, nname, target, &tin})
 	}
 	moved := in.IsDir() && odir != ndir // "..", and so two counts, change
 	switch {
@@ -463,7 +527,11 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 		func() error {
 			// In one directory an empty target's ".." is what the parent loses; across
 			// directories it is the ".." of what moved.
-			return o.remove(odir, &oin, oname, moved || odir == ndir && found && tin.IsDir(), now)
+			lost := moved || odir == ndir && found && tin.IsDir()
+			if flags&RenameWhiteout != 0 {
+				return o.whiteout(odir, &oin, oname, lost)
+			}
+			return o.remove(odir, &oin, oname, lost, now)
 		},
 		func() error {
 			in.Links--
@@ -473,6 +541,92 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 		steps = append(steps, func() error { return o.drop(target, &tin, now) })
 	}
 	return o.orders(steps...)
+}
+
+// end is one of two names that change what they mean.
+type end struct {
+	dir  Ino
+	din  *layout.Inode
+	name string
+	ino  Ino
+	in   *layout.Inode
+}
+
+// exchange makes each of two names mean what the other has meant. Where a directory and
+// something else change places between two directories, one of these loses a ".." and the
+// other gets it.
+func (o *op) exchange(a, b *end) error {
+	across := a.dir != b.dir
+	for _, x := range [][2]*end{{a, b}, {b, a}} {
+		if across && x[0].in.IsDir() && !x[1].in.IsDir() && x[1].din.Links >= layout.MaxLinks {
+			return ErrTooManyLinks
+		}
+	}
+	now := o.now()
+	for _, x := range [][2]*end{{a, b}, {b, a}} {
+		at, is := x[0], x[1] // at this name, from now on, is that
+		if err := o.dir(at.dir, at.din).Replace(at.name, uint64(is.ino), uint8(is.in.Type()>>12)); err != nil {
+			return err
+		}
+		touch(at.din, now)
+		is.in.Ctime = now
+		if across && is.in.IsDir() {
+			is.in.Parent = uint64(at.dir)
+			at.din.Links++
+			if is.din.Links <= 2 {
+				return o.badLinks(is.dir, is.din, "a count above 2 for a subdirectory") // I6
+			}
+			is.din.Links--
+		}
+	}
+	for _, e := range []*end{a, b} {
+		if err := o.putInode(e.dir, e.din); err != nil {
+			return err
+		}
+	}
+	for _, e := range []*end{a, b} {
+		if err := o.putInode(e.ino, e.in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whiteout makes a name mean a new character device 0, 0, by which an overlay knows that a
+// lower layer's name is gone. With lost the parent loses the ".." of what the name has meant.
+func (o *op) whiteout(dir Ino, din *layout.Inode, name string, lost bool) error {
+	ino, in, err := o.newInode(dir, din, &NewNode{Mode: layout.ModeChar})
+	if err != nil {
+		return err
+	}
+	if err := o.putInode(ino, &in); err != nil {
+		return err
+	}
+	if err := o.dir(dir, din).Replace(name, uint64(ino), uint8(in.Type()>>12)); err != nil {
+		return err
+	}
+	touch(din, o.now())
+	if err := o.putInode(dir, din); err != nil || !lost {
+		return err
+	}
+	return o.dropDirLink(dir, din)
+}
+
+// renameSlash is rename between two places of a walk: what has slashes behind its name must be
+// a directory.
+func (o *op) renameSlash(from, to *place, flags uint) error {
+	if flags&RenameExchange != 0 {
+		for _, at := range []*place{from, to} {
+			_, in, err := o.entry(at.dir, &at.in, at.name)
+			if err != nil {
+				return err
+			}
+			if at.slash && !in.IsDir() {
+				return ErrNotDir
+			}
+		}
+	}
+	return o.rename(from.dir, from.name, to.dir, to.name, flags, from.slash || to.slash)
 }
 
 // setattr changes attributes; in is the inode as it is then.
@@ -593,12 +747,28 @@ func (v *Volume) Create(dir Ino, name string, n NewNode) (a Attr, err error) {
 	return result(a, err)
 }
 
+// CreateTemp makes a file without a name, open(2) with O_TMPFILE: it is held once, for Release,
+// and can be linked unless flag has os.O_EXCL.
+//
+// Errors: ErrNotDir, ErrNotExist (dir is removed), ErrInvalid (not a file), ErrNoSpace, ErrReadOnly.
+func (v *Volume) CreateTemp(dir Ino, n NewNode, flag int) (a Attr, err error) {
+	if n.Mode&layout.ModeType != layout.ModeFile {
+		return a, ErrInvalid
+	}
+	err = v.update(v.needCreate()+2, func(o *op) error {
+		ino, in, err := o.createTemp(dir, &n, flag)
+		a = o.attr(ino, &in)
+		return err
+	})
+	return result(a, err)
+}
+
 // Link gives inode ino one more name, link(2). A symbolic link is linked itself.
 //
 // Errors: ErrExist, ErrPermission (ino is a directory), ErrNotDir, ErrNotExist (ino or dir is
 // removed), ErrTooManyLinks, ErrNameTooLong, ErrInvalid, ErrNoSpace, ErrReadOnly.
 func (v *Volume) Link(ino, dir Ino, name string) (a Attr, err error) {
-	err = v.update(v.needLink(), func(o *op) error {
+	err = v.update(v.needLink()+2, func(o *op) error {
 		in, err := o.link(ino, dir, name)
 		a = o.attr(ino, &in)
 		return err
@@ -624,14 +794,15 @@ func (v *Volume) Rmdir(dir Ino, name string) error {
 
 // Rename moves a name, replacing what the new name meant, renameat2(2). It is one operation:
 // at no time, and after no crash, does neither name or do both exist. Two names of one file
-// stay as they are. flags may hold RenameNoReplace.
+// stay as they are. With RenameExchange both names exist and change what they mean; with
+// RenameWhiteout, alone or with RenameNoReplace, a whiteout takes the old name's place.
 //
 // Errors: ErrNotExist, ErrExist (RenameNoReplace), ErrIsDir (a file over a directory),
 // ErrNotDir (a directory over a file), ErrNotEmpty (over a directory with names, or one that
 // lies above the old name), ErrInvalid (a directory into itself; unknown flags), ErrBusy ("."
 // or ".."), ErrTooManyLinks, ErrNameTooLong, ErrNoSpace, ErrReadOnly.
 func (v *Volume) Rename(odir Ino, oname string, ndir Ino, nname string, flags uint) error {
-	return v.update(v.needRename(), func(o *op) error { return o.rename(odir, oname, ndir, nname, flags, false) })
+	return v.update(v.needRenameFlags(flags), func(o *op) error { return o.rename(odir, oname, ndir, nname, flags, false) })
 }
 
 // Setattr changes the attributes that s names, in one operation: chmod(2), chown(2),
@@ -658,6 +829,11 @@ func result[T any](a T, err error) (T, error) {
 		return none, err
 	}
 	return a, nil
+}
+
+// entryOf is an entry as callers see it.
+func entryOf(e *layout.Dirent, next uint64) DirEntry {
+	return DirEntry{Name: string(e.Name), Ino: Ino(e.Ino), Type: uint16(e.Type) << 12, Next: next}
 }
 
 // readBatch is how many entries ReadDir takes at a time.
@@ -693,7 +869,7 @@ func (v *Volume) ReadDir(dir Ino, pos uint64, fn func(DirEntry) bool) error {
 				if err != nil || !ok {
 					return err
 				}
-				batch = append(batch, DirEntry{Name: string(e.Name), Ino: Ino(e.Ino), Type: uint16(e.Type) << 12, Next: next})
+				batch = append(batch, entryOf(&e, next))
 				pos = next
 				if len(batch) == readBatch {
 					more = true

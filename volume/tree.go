@@ -32,11 +32,15 @@ const (
 // the upper three as package fs has them or as POSIX has them.
 //
 // Errors are *fs.PathError, or *os.LinkError for two paths, around those of the inode level.
-// A Tree has no state and is safe for concurrent use.
-type Tree struct{ v *Volume }
+// A Tree is safe for concurrent use.
+type Tree struct {
+	v    *Volume
+	top  Ino  // what "/" names
+	held bool // by OpenRoot
+}
 
 // Tree is the path level of the volume.
-func (v *Volume) Tree() *Tree { return &Tree{v} }
+func (v *Volume) Tree() *Tree { return &Tree{v: v, top: Root} }
 
 func pathError(verb, name string, err error) error {
 	if err == nil {
@@ -53,12 +57,12 @@ func linkError(verb, from, to string, err error) error {
 }
 
 // walker begins a walk within an operation.
-func (o *op) walker() *walker { return &walker{o: o, top: Root} }
+func (t *Tree) walker(o *op) *walker { return &walker{o: o, top: t.top} }
 
 // get resolves a path in a view.
 func (t *Tree) get(name string, follow bool) (a Attr, err error) {
 	err = t.v.view(func(o *op) error {
-		ino, in, err := o.walker().resolve(Root, name, follow)
+		ino, in, err := t.walker(o).resolve(name, follow)
 		a = o.attr(ino, &in)
 		return err
 	})
@@ -93,7 +97,7 @@ func (t *Tree) Lstat(name string) (fs.FileInfo, error) {
 // Readlink is the target of a symbolic link; ErrInvalid for anything else.
 func (t *Tree) Readlink(name string) (target string, err error) {
 	err = t.v.view(func(o *op) error {
-		ino, in, err := o.walker().resolve(Root, name, false)
+		ino, in, err := t.walker(o).resolve(name, false)
 		if err != nil {
 			return err
 		}
@@ -131,7 +135,7 @@ var errChange = errors.New("not a view")
 func (t *Tree) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
 	var f *File
 	open := func(o *op) error {
-		ino, in, err := o.open(name, flag, perm)
+		ino, in, err := t.open(o, name, flag, perm)
 		if err != nil {
 			return err
 		}
@@ -153,8 +157,8 @@ func (t *Tree) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) 
 }
 
 // open finds or makes what is to be opened, in the order of path_openat in Linux.
-func (o *op) open(name string, flag int, perm fs.FileMode) (ino Ino, in layout.Inode, err error) {
-	w := o.walker()
+func (t *Tree) open(o *op, name string, flag int, perm fs.FileMode) (ino Ino, in layout.Inode, err error) {
+	w := t.walker(o)
 	create := flag&os.O_CREATE != 0
 	switch {
 	case create && flag&O_DIRECTORY != 0:
@@ -165,7 +169,7 @@ func (o *op) open(name string, flag int, perm fs.FileMode) (ino Ino, in layout.I
 			return ino, in, err
 		}
 	default:
-		if ino, in, err = w.resolve(Root, name, flag&O_NOFOLLOW == 0); err != nil {
+		if ino, in, err = w.resolve(name, flag&O_NOFOLLOW == 0); err != nil {
 			return 0, in, err
 		}
 	}
@@ -193,7 +197,7 @@ func (o *op) open(name string, flag int, perm fs.FileMode) (ino Ino, in layout.I
 
 // openCreate is open with O_CREATE up to the point where the file is there.
 func (w *walker) openCreate(name string, flag int, perm fs.FileMode) (ino Ino, in layout.Inode, created bool, err error) {
-	at, err := w.place(Root, name)
+	at, err := w.place(name)
 	for {
 		exclusive := flag&os.O_EXCL != 0
 		switch {
@@ -223,11 +227,11 @@ func (w *walker) openCreate(name string, flag int, perm fs.FileMode) (ino Ino, i
 }
 
 // makeAt makes a node at a path.
-func (o *op) makeAt(name string, n *NewNode) error {
+func (t *Tree) makeAt(o *op, name string, n *NewNode) error {
 	if err := n.check(); err != nil { // a bad target comes before a bad path, symlink(2)
 		return err
 	}
-	at, err := o.walker().place(Root, name)
+	at, err := t.walker(o).place(name)
 	if err == nil {
 		err = at.free(o, n.Mode&layout.ModeType == layout.ModeDir)
 	}
@@ -254,7 +258,7 @@ func (at *place) free(o *op, isDir bool) error {
 }
 
 func (t *Tree) makeNode(name string, n NewNode) error {
-	return t.v.update(t.v.needCreate(), func(o *op) error { return o.makeAt(name, &n) })
+	return t.v.update(t.v.needCreate(), func(o *op) error { return t.makeAt(o, name, &n) })
 }
 
 // Mkdir makes a directory, mkdir(2).
@@ -321,23 +325,7 @@ func (t *Tree) Symlink(target, name string) error {
 }
 
 // Link gives what oldname names another name, link(2). A symbolic link is not followed.
-func (t *Tree) Link(oldname, newname string) error {
-	return linkError("link", oldname, newname, t.v.update(t.v.needLink(), func(o *op) error {
-		w := o.walker()
-		ino, _, err := w.resolve(Root, oldname, false)
-		if err != nil {
-			return err
-		}
-		at, err := o.walker().place(Root, newname)
-		if err == nil {
-			err = at.free(o, false)
-		}
-		if err == nil {
-			_, err = o.link(ino, at.dir, at.name)
-		}
-		return err
-	}))
-}
+func (t *Tree) Link(oldname, newname string) error { return t.LinkTo(oldname, t, newname) }
 
 // Rename moves a name, see [Volume.Rename], rename(2). Only a directory may have slashes
 // behind its name.
@@ -345,33 +333,13 @@ func (t *Tree) Rename(oldname, newname string) error { return t.RenameFlags(oldn
 
 // RenameFlags is Rename with the flags of [Volume.Rename], renameat2(2).
 func (t *Tree) RenameFlags(oldname, newname string, flags uint) error {
-	return linkError("rename", oldname, newname, t.v.update(t.v.needRename(), func(o *op) error {
-		from, err := o.walker().place(Root, oldname)
-		if err != nil {
-			return err
-		}
-		to, err := o.walker().place(Root, newname)
-		if err != nil {
-			return err
-		}
-		switch {
-		case flags&^RenameNoReplace != 0:
-			return ErrInvalid
-		case from.kind != lastName:
-			return ErrBusy
-		case to.kind != lastName && flags&RenameNoReplace != 0:
-			return ErrExist
-		case to.kind != lastName:
-			return ErrBusy
-		}
-		return o.rename(from.dir, from.name, to.dir, to.name, flags, from.slash || to.slash)
-	}))
+	return t.RenameTo(oldname, t, newname, flags)
 }
 
 // Remove removes a file, or an empty directory: unlink(2) or rmdir(2), whichever it takes.
 func (t *Tree) Remove(name string) error {
 	return pathError("remove", name, t.v.update(t.v.needRemove(), func(o *op) error {
-		at, err := o.walker().place(Root, name)
+		at, err := t.walker(o).place(name)
 		if err != nil {
 			return err
 		}
@@ -409,7 +377,7 @@ func (o *op) removeEntry(dir Ino, name string, slash bool) error {
 func (t *Tree) RemoveAll(name string) error {
 	var at place
 	err := t.v.view(func(o *op) (err error) {
-		if at, err = o.walker().place(Root, name); err != nil {
+		if at, err = t.walker(o).place(name); err != nil {
 			return err
 		}
 		switch at.kind {
@@ -482,7 +450,7 @@ func (t *Tree) removeEntries(dir Ino) error {
 
 func (t *Tree) setattr(verb, name string, follow bool, s SetAttr) error {
 	return pathError(verb, name, t.v.update(t.v.needSetattr(), func(o *op) error {
-		ino, _, err := o.walker().resolve(Root, name, follow)
+		ino, _, err := t.walker(o).resolve(name, follow)
 		if err == nil {
 			_, err = o.setattr(ino, &s)
 		}
@@ -527,15 +495,29 @@ func (t *Tree) Truncate(name string, size int64) error {
 	return t.setattr("truncate", name, true, SetAttr{Size: &n})
 }
 
-// ReadDir is all entries of a directory, sorted by name.
+// ReadDir is all entries of a directory as they are at one point in time, sorted by name.
 func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
-	f, err := t.OpenFile(name, os.O_RDONLY|O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	list, err := f.ReadDir(-1)
+	var list []fs.DirEntry
+	err := t.v.view(func(o *op) error {
+		dir, in, err := t.walker(o).resolve(name, true)
+		switch {
+		case err != nil:
+			return err
+		case !in.IsDir():
+			return ErrNotDir
+		}
+		d := o.dir(dir, &in)
+		for pos := uint64(0); ; {
+			e, _, next, ok, err := d.Next(pos)
+			if err != nil || !ok {
+				return err
+			}
+			list = append(list, dirEntry{t.v, entryOf(&e, next)})
+			pos = next
+		}
+	})
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return list, errors.Join(err, f.Close())
+	return list, pathError("readdir", name, err)
 }
 
 // ReadFile is the content of a file.
@@ -556,70 +538,4 @@ func (t *Tree) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Close())
-}
-
-// FS is the volume as package io/fs sees it: for reading, with the paths of fs.ValidPath. It
-// implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS and fs.ReadLinkFS.
-func (t *Tree) FS() fs.FS { return treeFS{t} }
-
-type treeFS struct{ t *Tree }
-
-var (
-	_ fs.ReadDirFS  = treeFS{}
-	_ fs.ReadFileFS = treeFS{}
-	_ fs.StatFS     = treeFS{}
-	_ fs.ReadLinkFS = treeFS{}
-)
-
-func valid(verb, name string) error {
-	if !fs.ValidPath(name) {
-		return pathError(verb, name, fs.ErrInvalid)
-	}
-	return nil
-}
-
-func (f treeFS) Open(name string) (fs.File, error) {
-	if err := valid("open", name); err != nil {
-		return nil, err
-	}
-	file, err := f.t.Open(name)
-	if err != nil {
-		return nil, err // not a nil *File in an interface
-	}
-	return file, nil
-}
-
-func (f treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
-	if err := valid("readdir", name); err != nil {
-		return nil, err
-	}
-	return f.t.ReadDir(name)
-}
-
-func (f treeFS) ReadFile(name string) ([]byte, error) {
-	if err := valid("read", name); err != nil {
-		return nil, err
-	}
-	return f.t.ReadFile(name)
-}
-
-func (f treeFS) Stat(name string) (fs.FileInfo, error) {
-	if err := valid("stat", name); err != nil {
-		return nil, err
-	}
-	return f.t.Stat(name)
-}
-
-func (f treeFS) Lstat(name string) (fs.FileInfo, error) {
-	if err := valid("lstat", name); err != nil {
-		return nil, err
-	}
-	return f.t.Lstat(name)
-}
-
-func (f treeFS) ReadLink(name string) (string, error) {
-	if err := valid("readlink", name); err != nil {
-		return "", err
-	}
-	return f.t.Readlink(name)
 }
