@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func bounded(t testing.TB, n int) *Bounded {
 	return b
 }
 
-// counts are pinned: a change of the table changes the numbers of workloads, and results of
+// boundedCounts are pinned: a change of the table changes the numbers of workloads, and results of
 // campaigns are no longer comparable.
 var boundedCounts = [MaxBounded + 1]struct{ sequences, workloads uint64 }{
 	1: {63, 246},
@@ -25,13 +26,32 @@ var boundedCounts = [MaxBounded + 1]struct{ sequences, workloads uint64 }{
 }
 
 func TestBoundedCounts(t *testing.T) {
+	chapter, err := os.ReadFile("../docs/CRASH.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for n := 1; n <= MaxBounded; n++ {
 		b := bounded(t, n)
 		t.Logf("%d operations to choose from; %d of them: %d sequences, %d workloads", b.Operations(), n, b.Sequences(), b.Len())
 		if want := boundedCounts[n]; b.Sequences() != want.sequences || b.Len() != want.workloads {
 			t.Errorf("%d core operations: %d sequences, %d workloads; want %d, %d", n, b.Sequences(), b.Len(), want.sequences, want.workloads)
 		}
+		if row := fmt.Sprintf("| %d | %s | %s |", n, thousands(b.Sequences()), thousands(b.Len())); !strings.Contains(string(chapter), row) {
+			t.Errorf("docs/CRASH.md does not say %q", row)
+		}
 	}
+	if made := fmt.Sprintf("That makes %d operations", bounded(t, 1).Operations()); !strings.Contains(string(chapter), made) {
+		t.Errorf("docs/CRASH.md does not say %q", made)
+	}
+}
+
+// thousands is n with commas.
+func thousands(n uint64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // some calls f with each workload of 1 operation, every third of 2, which is each sequence
