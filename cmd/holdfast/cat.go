@@ -24,7 +24,7 @@ func catCommand() *cobra.Command {
 					return o.at(err)
 				}
 				r := &source{r: f}
-				_, err = io.Copy(w.out, r)
+				_, err = io.Copy(plain{w.out}, r)
 				if err != nil && r.err == nil {
 					broken = fmt.Errorf("standard output: %w", cause(err))
 					err = nil
@@ -49,3 +49,7 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// plain hides all of a writer but Write: a bufio.Writer that reads for itself takes an error of
+// reading for its own.
+type plain struct{ io.Writer }

@@ -236,7 +236,7 @@ func (c *copier) stream(r io.Reader, src string, to operand) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, make([]byte, 1<<20))
+		_, err = io.CopyBuffer(plain{f}, r, make([]byte, 1<<20))
 		if err == nil {
 			err = f.Chown(uid, gid)
 		}
@@ -347,7 +347,7 @@ func (c *copier) pour(o operand, out io.Writer) error {
 		return o.at(err)
 	}
 	r := &source{r: f}
-	_, err = io.Copy(out, r)
+	_, err = io.Copy(plain{out}, r)
 	if r.err != nil {
 		err = o.at(r.err)
 	}

@@ -120,17 +120,17 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 }
 
 // usageArgs makes wrong numbers of arguments usage errors in every command.
-func usageArgs(cmd *cobra.Command) {
-	for _, c := range cmd.Commands() {
-		if check := c.Args; check != nil {
-			c.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return &statusError{usageStatus(cmd), fmt.Errorf("%w (usage: %s)", err, cmd.UseLine())}
-				}
-				return nil
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return &statusError{usageStatus(cmd), fmt.Errorf("%w (usage: %s)", err, cmd.UseLine())}
 			}
+			return nil
 		}
-		usageArgs(c)
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
 	}
 }
 

@@ -15,19 +15,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"holdfast": main})
+	testscript.Main(m, map[string]func(){"holdfast": main, "mkfs.holdfast": main, "fsck.holdfast": main})
 }
 
 // TestScripts runs testdata/script. Commands of their own:
 //
 //	status N COMMAND...   the command exits with N and, if N is not 0, prints one line on stderr
 //	patch FILE OFF HEX    changes bytes of a file; seal FILE: the superblock copies get their checksums
+//	damage FILE PATH WHAT the inode or the data of what PATH names fails its check
 //	hold FILE             keeps the image open for writing until the script ends
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "patch": patch, "seal": seal, "hold": hold,
+			"status": status, "patch": patch, "seal": seal, "hold": hold, "damage": damage,
 		},
 	})
 }
@@ -84,4 +85,52 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := disk.OpenFile(ts.MkAbs(args[0]), disk.FileOptions{})
 	ts.Check(err)
 	ts.Defer(func() { _ = f.Close() })
+}
+
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(damageFile(ts.MkAbs(args[0]), args[1], args[2]))
+}
+
+// damageFile changes a byte of the inode or of the first data block of a file in an image.
+func damageFile(name, path, what string) error {
+	var ino uint64
+	err := withImage(name, false, func(im *image) error {
+		n, err := im.Tree().Resolve(path, false)
+		ino = uint64(n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f, err := disk.OpenFile(name, disk.FileOptions{})
+	if err != nil {
+		return err
+	}
+	d, err := newDumper(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	block, off := d.g.InodePlace(ino)
+	if what == "data" {
+		in, err := d.readInode(ino)
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		extents, err := d.extents(in, ino)
+		if err != nil || len(extents) == 0 {
+			return errors.Join(err, f.Close(), errors.New("no data"))
+		}
+		block, off = extents[0].Block, 0
+	}
+	p := make([]byte, d.g.BlockSize)
+	at := int64(block) * int64(d.g.BlockSize)
+	err = disk.ReadFull(f, p, at)
+	if err == nil {
+		p[off+20] ^= 0xff
+		_, err = f.WriteAt(p, at)
+	}
+	if err == nil {
+		err = f.Flush()
+	}
+	return errors.Join(err, f.Close())
 }
