@@ -257,7 +257,7 @@ func (b *Builder) make(dir Ino, name string, n *BuildNode, content func(uint64, 
 			in.Flags |= layout.FlagInlineLink
 			copy(in.Inline[:], n.Target)
 		} else {
-			err = b.data.bytes(b.store, uint64(ino), &in, []byte(n.Target))
+			err = b.data.target(b.store, uint64(ino), &in, []byte(n.Target))
 		}
 	}
 	if content != nil {
@@ -418,6 +418,9 @@ func (b *Builder) EndDir(ino Ino) error {
 	}
 	return b.trim()
 }
+
+// Bytes is how much content of files has been stored; holes do not count.
+func (b *Builder) Bytes() int64 { return b.data.bytes }
 
 // Close completes the volume: only then the device holds one.
 func (b *Builder) Close() error {

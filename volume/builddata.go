@@ -96,6 +96,7 @@ type buildData struct {
 	jobs  *jobs
 	free  chan []byte // buffers
 	seg   segment
+	bytes int64 // of the contents of files that have blocks
 }
 
 // segment is a run of blocks that is being filled, and then written at once.
@@ -180,8 +181,9 @@ func (d *buildData) sum(s *segment) {
 	}
 }
 
-// bytes makes data the content of an inode.
-func (d *buildData) bytes(store *buildStore, ino uint64, in *layout.Inode, data []byte) error {
+// target makes data, which has no blocks of zeros, the content of an inode.
+func (d *buildData) target(store *buildStore, ino uint64, in *layout.Inode, data []byte) error {
+	defer func(n int64) { d.bytes = n }(d.bytes)
 	return d.fill(store, ino, in, 0, uint64((len(data)+d.g.BlockSize-1)/d.g.BlockSize), func(p []byte, _ int64) error {
 		clear(p[copy(p, data):])
 		data = data[min(len(p), len(data)):]
@@ -244,6 +246,7 @@ func (d *buildData) fill(store *buildStore, ino uint64, in *layout.Inode, logica
 			block, l := s.first+uint64(s.n), logical+uint64(i)
 			s.parts = append(s.parts, segPart{s.n, ino, in.Generation, l})
 			s.n += k - i
+			d.bytes += min(int64(l+uint64(k-i))*int64(bs), int64(in.Size)) - int64(l)*int64(bs)
 			d.space.takeData(uint64(k - i))
 			if ext.End() == l && ext.Block+uint64(ext.Len) == block && d.space.groupOf(ext.Block) == d.space.groupOf(block) {
 				ext.Len += uint32(k - i)

@@ -204,20 +204,22 @@ func fill(name string, size int64, fo volume.FormatOptions, o *mkfsOptions, epoc
 		return stats, err
 	}
 	defer f.Close()
-	if err := volume.Format(f, fo); err != nil {
-		return stats, fmt.Errorf("%s: %w", name, err)
-	}
 	if o.from == "" {
-		return stats, f.Flush()
+		if err := volume.Format(f, fo); err != nil {
+			return stats, fmt.Errorf("%s: %w", name, err)
+		}
+		return stats, nil
 	}
-	clock := func() time.Time { return fo.Now }
-	v, err := volume.Open(f, volume.Options{CacheBytes: 64 << 20, Clock: clock})
+	b, err := volume.NewBuilder(f, volume.BuildOptions{Format: fo})
 	if err != nil {
 		return stats, fmt.Errorf("%s: %w", name, err)
 	}
-	stats, err = transfer.FromDir(v, o.from, transfer.Options{Preserve: true, Clamp: epoch})
-	if cerr := v.Close(); err == nil && cerr != nil {
-		err = fmt.Errorf("%s: %w", name, cerr)
+	defer b.Abort()
+	if stats, err = transfer.Build(b, o.from, transfer.Options{Preserve: true, Clamp: epoch}); err != nil {
+		return stats, err
 	}
-	return stats, err
+	if err := b.Close(); err != nil {
+		return stats, fmt.Errorf("%s: %w", name, err)
+	}
+	return stats, nil
 }

@@ -1,0 +1,394 @@
+package transfer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+
+	"holdfast/volume"
+)
+
+// Build makes what is in hostDir, and with Options.Preserve the attributes of hostDir itself,
+// the content of a volume that is built. It is [FromDir] for an image that does not exist yet,
+// many times faster; the caller closes the builder. After an error it is to be aborted.
+func Build(b *volume.Builder, hostDir string, o Options) (Stats, error) {
+	c := &bulk{Options: o, top: hostDir, seen: map[hostID]volume.Ino{}, b: b,
+		queue: make(chan *batch, bulkAhead), work: make(chan *batch, bulkAhead), stop: make(chan struct{}), spare: make(chan []byte, bulkAhead+2)}
+	top, err := openTop(hostDir)
+	if err != nil {
+		return Stats{}, err
+	}
+	var helpers sync.WaitGroup
+	helpers.Go(func() { c.list(top) })
+	for range runtime.GOMAXPROCS(0) {
+		helpers.Go(c.read)
+	}
+	err = c.build()
+	close(c.stop)
+	for t := range c.queue { // what was read in vain
+		<-t.ready
+		for _, it := range t.items {
+			it.close()
+		}
+	}
+	helpers.Wait()
+	for _, d := range c.path {
+		d.dir.close()
+	}
+	c.stats.Bytes = b.Bytes()
+	return c.stats, err
+}
+
+// at names the source in an error.
+func (c *bulk) at(rel string, err error) error {
+	name := filepath.Join(c.top, filepath.FromSlash(rel))
+	var p *fs.PathError
+	if errors.As(err, &p) { // of os.Root, with a path from a directory below
+		return &fs.PathError{Op: p.Op, Path: name, Err: p.Err}
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+const (
+	bulkAhead = 8       // batches that are read before their turn
+	bulkBytes = 1 << 20 // of content in a batch
+	bulkNames = 64      // steps in a batch
+	bulkSmall = 1 << 18 // bytes of a file that is read before its turn
+)
+
+// bulk is a build from the host. One goroutine lists the tree, some read what is small, in any
+// order, and the caller's builds, in the order of the list.
+type bulk struct {
+	Options
+	top   string // for messages
+	b     *volume.Builder
+	seen  map[hostID]volume.Ino // files with several names
+	stats Stats
+	queue chan *batch // in order
+	work  chan *batch // to be read
+	stop  chan struct{}
+	spare chan []byte // buffers of batches
+	path  []built     // on the way to where the build is
+}
+
+// built is a directory that is being filled.
+type built struct {
+	dir *hostDir
+	ino volume.Ino
+}
+
+// batch is steps that are read by one goroutine: to hand each over costs more than to read it.
+type batch struct {
+	items []*item
+	bytes int64
+	buf   []byte
+	ready chan struct{} // closed when it has been read
+}
+
+// item is a step of the build.
+type item struct {
+	rel, name string
+	dir       *hostDir // where it is; nil: the top
+	info      fs.FileInfo
+	into      *hostDir // a directory: what follows is in it, until
+	leave     bool     // it is left again
+	err       error
+	target    string
+	file      *os.File    // a large file, open
+	before    fs.FileInfo // of a file, open
+	data      []byte      // all of a small one
+}
+
+func (it *item) close() {
+	if it.file != nil {
+		_ = it.file.Close()
+	}
+	if it.into != nil {
+		it.into.close()
+	}
+}
+
+// lister makes batches of what list finds.
+type lister struct {
+	*bulk
+	cur *batch
+}
+
+// list walks the tree.
+func (c *bulk) list(top *hostDir) {
+	defer close(c.work)
+	defer close(c.queue)
+	l := &lister{bulk: c}
+	if l.add(&item{rel: ".", info: top.info, into: top}) && l.dir(top, ".") {
+		l.send()
+	}
+}
+
+// add adds a step; false: nobody wants more.
+func (l *lister) add(it *item) bool {
+	size := int64(0)
+	if it.info != nil && it.info.Mode().IsRegular() && it.info.Size() <= bulkSmall {
+		size = it.info.Size()
+	}
+	if l.cur != nil && (len(l.cur.items) == bulkNames || l.cur.bytes+size > bulkBytes) && !l.send() {
+		it.close()
+		return false
+	}
+	if l.cur == nil {
+		l.cur = &batch{ready: make(chan struct{}), items: make([]*item, 0, bulkNames)}
+	}
+	l.cur.items = append(l.cur.items, it)
+	l.cur.bytes += size
+	return it.err == nil || l.send() && false
+}
+
+// send hands the batch on.
+func (l *lister) send() bool {
+	t := l.cur
+	l.cur = nil
+	if t == nil {
+		return true
+	}
+	select {
+	case l.work <- t: // whoever has it in the queue waits for it to be read
+		l.queue <- t
+		return true
+	case <-l.stop:
+		for _, it := range t.items {
+			it.close()
+		}
+		return false
+	}
+}
+
+// dir adds what is in a directory.
+func (l *lister) dir(d *hostDir, rel string) bool {
+	names, err := d.names()
+	if err != nil {
+		return l.add(&item{rel: rel, err: err})
+	}
+	for _, name := range names {
+		it := &item{rel: join(rel, name), name: name, dir: d}
+		it.info, it.err = d.lstat(name)
+		if it.err == nil && l.excluded(it.rel, it.info) {
+			continue
+		}
+		if it.err == nil && it.info.IsDir() {
+			it.into, it.err = d.enter(name, it.info)
+		}
+		if !l.add(it) || it.into != nil && !l.dir(it.into, it.rel) {
+			return false
+		}
+	}
+	return l.add(&item{rel: rel, leave: true})
+}
+
+// read gets what is in small files and symbolic links.
+func (c *bulk) read() {
+	for t := range c.work {
+		select {
+		case t.buf = <-c.spare:
+		default:
+			t.buf = make([]byte, bulkBytes)
+		}
+		free := t.buf
+		for _, it := range t.items {
+			if it.err != nil || it.info == nil {
+				continue
+			}
+			switch k := it.info.Mode().Type(); {
+			case k == 0:
+				it.err = it.open(&free)
+			case k&fs.ModeSymlink != 0:
+				it.target, it.err = it.dir.readlink(it.name)
+			}
+		}
+		close(t.ready)
+	}
+}
+
+// open opens a file and, if it is small, reads it into the free part of a buffer.
+func (it *item) open(free *[]byte) error {
+	f, before, err := it.dir.open(it.name, it.info)
+	if err != nil {
+		return err
+	}
+	it.before = before
+	size := before.Size()
+	if size > bulkSmall || size > int64(len(*free)) { // or it has grown
+		it.file = f
+		return nil
+	}
+	it.data, *free = (*free)[:size], (*free)[size:]
+	if _, err = io.ReadFull(f, it.data); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrChanged // it is shorter now
+	}
+	if err == nil {
+		err = unchanged(f, before)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// build takes the steps.
+func (c *bulk) build() error {
+	for t := range c.queue {
+		<-t.ready
+		for i, it := range t.items {
+			err := it.err
+			if err == nil {
+				err = c.step(it)
+			}
+			if err != nil {
+				for _, it := range t.items[i:] {
+					it.close()
+				}
+				return c.at(it.rel, err)
+			}
+		}
+		select {
+		case c.spare <- t.buf:
+		default:
+		}
+	}
+	return nil
+}
+
+func (c *bulk) step(it *item) error {
+	switch {
+	case it.leave:
+		last := c.path[len(c.path)-1]
+		if err := last.dir.unchanged(); err != nil {
+			return err
+		}
+		last.dir.close()
+		c.path = c.path[:len(c.path)-1]
+		return c.b.EndDir(last.ino)
+	case it.into != nil:
+		return c.enter(it)
+	}
+	dir := c.path[len(c.path)-1].ino
+	st := statOf(it.info)
+	if ino, linked := c.seen[st.id]; linked && st.links > 1 {
+		it.close()
+		c.stats.HardLinks++
+		return c.b.Link(ino, dir, it.name)
+	}
+	c.progress(it.rel, 0)
+	n := c.node(it.info, st)
+	var ino volume.Ino
+	var err error
+	switch k := it.info.Mode().Type(); {
+	case k == 0:
+		c.stats.Files++
+		ino, err = c.file(it, dir)
+	case k&fs.ModeIrregular != 0:
+		return fmt.Errorf("a file of unknown type: %w", errors.ErrUnsupported)
+	case k&fs.ModeSymlink != 0:
+		c.stats.Links++
+		n.Target = it.target
+		ino, err = c.b.Node(dir, it.name, n)
+	default:
+		c.stats.Others++
+		n.Major, n.Minor = st.major, st.minor
+		ino, err = c.b.Node(dir, it.name, n)
+	}
+	if err == nil && st.links > 1 {
+		c.seen[st.id] = ino
+	}
+	return err
+}
+
+// node is what is kept of the attributes of a source.
+func (c *bulk) node(info fs.FileInfo, st stat) volume.BuildNode {
+	mode := volume.PosixMode(info.Mode())
+	own := c.owner(st.uid, st.gid)
+	n := volume.BuildNode{NewNode: volume.NewNode{Mode: mode&^modeBits | c.mode(mode), UID: own.UID, GID: own.GID}}
+	if c.Preserve {
+		n.Atime, n.Mtime = c.clamp(st.atime, info.ModTime())
+	}
+	return n
+}
+
+// enter makes a directory; the top has been made with the volume.
+func (c *bulk) enter(it *item) error {
+	ino := volume.Root
+	n := c.node(it.info, statOf(it.info))
+	var err error
+	if it.dir != nil {
+		ino, err = c.b.Mkdir(c.path[len(c.path)-1].ino, it.name, n)
+	} else if c.Preserve || c.Owner != nil {
+		err = c.b.SetAttr(volume.Root, n)
+	}
+	if err != nil {
+		return err
+	}
+	c.path = append(c.path, built{it.into, ino})
+	c.stats.Dirs++
+	c.progress(it.rel, 0)
+	return nil
+}
+
+// file makes a regular file.
+func (c *bulk) file(it *item, dir volume.Ino) (volume.Ino, error) {
+	n := c.node(it.before, statOf(it.before))
+	size := it.before.Size()
+	if it.file == nil {
+		ino, err := c.b.File(dir, it.name, n, volume.Content{Size: size, From: bytes.NewReader(it.data)})
+		if size > 0 {
+			c.progress(it.rel, size)
+		}
+		return ino, err
+	}
+	r := &runReader{c: c, rel: it.rel, f: it.file, runs: []volume.Run{}}
+	for off := int64(0); off < size; {
+		start, end, err := nextData(it.file, off, size)
+		if err != nil {
+			return 0, err
+		}
+		if end > start {
+			r.runs = append(r.runs, volume.Run{Off: start, Len: end - start})
+		}
+		off = end
+	}
+	ino, err := c.b.File(dir, it.name, n, volume.Content{Size: size, Runs: slices.Clone(r.runs), From: r})
+	if errors.Is(err, volume.ErrSourceSize) {
+		err = ErrChanged
+	}
+	if err == nil {
+		err = unchanged(it.file, it.before)
+	}
+	f := it.file
+	it.file = nil
+	return ino, errors.Join(err, f.Close())
+}
+
+// runReader reads the runs of a file one behind the other.
+type runReader struct {
+	c    *bulk
+	rel  string
+	f    *os.File
+	runs []volume.Run
+}
+
+func (r *runReader) Read(p []byte) (int, error) {
+	if len(r.runs) == 0 {
+		return 0, io.EOF
+	}
+	run := &r.runs[0]
+	n, err := r.f.ReadAt(p[:min(int64(len(p)), run.Len)], run.Off)
+	if n > 0 {
+		r.c.progress(r.rel, int64(n))
+		err = nil
+	}
+	if run.Off, run.Len = run.Off+int64(n), run.Len-int64(n); run.Len == 0 {
+		r.runs = r.runs[1:]
+	}
+	return n, err
+}
