@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func crashExploreCommand() *cobra.Command {
-	var override string
+	var override, html string
 	var first, asJSON, quiet bool
 	var model modelFlags
 	var budget, workers, nested, keep int
@@ -25,6 +26,11 @@ func crashExploreCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if budget < 0 || workers < 0 || nested < 0 || keep < 0 {
 				return usage("bounds are not negative")
+			}
+			if html != "" {
+				if err := canWrite(html); err != nil {
+					return badInput(err)
+				}
 			}
 			x, err := load(args[0], override)
 			if err != nil {
@@ -47,6 +53,13 @@ func crashExploreCommand() *cobra.Command {
 			if err != nil {
 				return badInput(fmt.Errorf("%s: %w", args[0], err))
 			}
+			if html != "" {
+				replay := func(id string) string { return replayCommand(args[0], override, id) }
+				err := writeWhole(html, func(w io.Writer) error { return writeHTML(w, filepath.Base(args[0]), x, report, replay) })
+				if err != nil {
+					return badInput(err)
+				}
+			}
 			if asJSON {
 				err = json.NewEncoder(w).Encode(toJSON(x, report))
 			} else {
@@ -67,6 +80,7 @@ func crashExploreCommand() *cobra.Command {
 	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
 	model.bind(f)
 	f.BoolVar(&first, "first", false, "stop at the first violation")
+	f.StringVar(&html, "html", "", "a file for the report as one page for a browser")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
 	f.IntVar(&nested, "nested", 0, "depth of crashes inside recovery to explore as well")
@@ -74,6 +88,29 @@ func crashExploreCommand() *cobra.Command {
 	f.IntVar(&budget, "max-leaves", 0, "leaves explored per crash point at most (0: no bound)")
 	f.IntVarP(&workers, "workers", "j", 0, "crash points explored at once (0: one per core)")
 	return c
+}
+
+// replayCommand is the line that rebuilds a state.
+func replayCommand(script, override, id string) string {
+	words := []string{"holdfast", "crash", "replay", script, id, "-o", "crash.img"}
+	if override != "" {
+		words = append(words, "--image", override)
+	}
+	for i, w := range words {
+		words[i] = shellWord(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord quotes a word for a shell, if it has to be.
+func shellWord(w string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./=:,+@%", r)
+	}
+	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 }
 
 // exploration prints what an exploration finds.
