@@ -34,6 +34,8 @@ var outside = map[string][]string{
 	"github.com/spf13/cobra":                     {"cmd/holdfast"},
 	"github.com/spf13/pflag":                     {"cmd/holdfast"},
 	"github.com/schollz/progressbar/v3":          {"cmd/holdfast"},
+	"github.com/pkg/xattr":                       {"transfer"},
+	"github.com/klauspost/compress":              {"transfer"},
 	"golang.org/x/sys":                           {"disk", "transfer", "cmd/holdfast"},
 	"github.com/rogpeppe/go-internal/testscript": nil, // tests only
 }

@@ -58,3 +58,30 @@ func setTimes(root *os.Root, rel string, _ bool, atime, mtime time.Time) error {
 	}
 	return unix.UtimesNanoAt(int(d.Fd()), path.Base(rel), ts, unix.AT_SYMLINK_NOFOLLOW)
 }
+
+// noXattrs reports whether an error says that there are no attributes to be had.
+func noXattrs(err error) bool { return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) }
+
+// readXattrs reads the attributes of files and directories; others have none that are kept.
+func readXattrs(root *os.Root, rel string) (map[string][]byte, error) {
+	info, err := root.Lstat(rel)
+	if err != nil {
+		return nil, err
+	}
+	if t := info.Mode().Type(); t != 0 && t != fs.ModeDir {
+		return nil, nil
+	}
+	return openXattrs(root, rel)
+}
+
+// withXattrs calls fn with what sets an attribute of rel itself.
+func withXattrs(root *os.Root, rel string, fn func(set func(name string, value []byte) error) error) error {
+	info, err := root.Lstat(rel)
+	if err != nil {
+		return err
+	}
+	if t := info.Mode().Type(); t != 0 && t != fs.ModeDir {
+		return errors.ErrUnsupported
+	}
+	return openWithXattrs(root, rel, fn)
+}

@@ -2,12 +2,14 @@ package transfer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"syscall"
 	"time"
 
+	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,5 +84,48 @@ func setTimes(root *os.Root, rel string, _ bool, atime, mtime time.Time) error {
 			}
 		}
 		return unix.UtimesNanoAt(dir, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// noXattrs reports whether an error says that there are no attributes to be had.
+func noXattrs(err error) bool {
+	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)
+}
+
+// readXattrs reads the attributes of rel itself, also of a symbolic link. What cannot be opened
+// without side effects is named through its directory in /proc.
+func readXattrs(root *os.Root, rel string) (m map[string][]byte, err error) {
+	info, err := root.Lstat(rel)
+	if err != nil {
+		return nil, err
+	}
+	if t := info.Mode().Type(); t == 0 || t == fs.ModeDir {
+		return openXattrs(root, rel)
+	}
+	err = inParent(root, rel, func(dir int, name string) error {
+		p := fmt.Sprintf("/proc/self/fd/%d/%s", dir, name)
+		var err error
+		m, err = collectXattrs(func() ([]string, error) { return xattr.LList(p) },
+			func(name string) ([]byte, error) { return xattr.LGet(p, name) })
+		if errors.Is(err, fs.ErrNotExist) { // no /proc
+			err = nil
+		}
+		return err
+	})
+	return m, err
+}
+
+// withXattrs calls fn with what sets an attribute of rel itself.
+func withXattrs(root *os.Root, rel string, fn func(set func(name string, value []byte) error) error) error {
+	info, err := root.Lstat(rel)
+	if err != nil {
+		return err
+	}
+	if t := info.Mode().Type(); t == 0 || t == fs.ModeDir {
+		return openWithXattrs(root, rel, fn)
+	}
+	return inParent(root, rel, func(dir int, base string) error {
+		p := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
+		return fn(func(name string, value []byte) error { return bareXattr(xattr.LSet(p, name, value)) })
 	})
 }

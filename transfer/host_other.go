@@ -36,3 +36,14 @@ func setTimes(root *os.Root, rel string, link bool, atime, mtime time.Time) erro
 	}
 	return root.Chtimes(rel, atime, mtime)
 }
+
+// noXattrs reports whether an error says that there are no attributes to be had.
+func noXattrs(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
+
+// readXattrs: the system has none.
+func readXattrs(*os.Root, string) (map[string][]byte, error) { return nil, nil }
+
+// withXattrs: the system has none.
+func withXattrs(*os.Root, string, func(set func(name string, value []byte) error) error) error {
+	return errors.ErrUnsupported
+}

@@ -115,7 +115,7 @@ func (c *out) from(op, rel string, err error) error {
 func (c *out) damage(rel string, err error) error {
 	if err != nil && c.KeepGoing && errors.Is(err, volume.ErrIO) {
 		c.stats.Damaged++
-		c.stats.lose("content", c.path(rel), err)
+		c.stats.loseFile(c.path(rel), err)
 		return nil
 	}
 	return err
@@ -152,7 +152,7 @@ func (c *out) node(rel string, a volume.Attr) error {
 		} else if !errors.Is(err, errors.ErrUnsupported) {
 			return c.at("link", rel, err)
 		}
-		c.stats.lose("a link to "+first, c.path(rel), errors.ErrUnsupported) // a copy of its own, then
+		c.stats.lose("a hard link", c.path(rel), errors.ErrUnsupported) // a copy of its own, then
 	}
 	c.progress(rel, 0)
 	made := true
@@ -196,6 +196,10 @@ func (c *out) attributes(rel string, a volume.Attr, link bool) {
 	}
 	if !c.Preserve {
 		return
+	}
+	m, err := getXattrs(c.v, a.Ino) // before the mode, which may forbid to change them
+	if c.kept("extended attributes", rel, err) {
+		putXattrs(c.root, rel, m, func(name string, err error) { c.kept("the attribute "+name, rel, err) })
 	}
 	if !link {
 		mode := volume.FileMode(a.Mode) & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
@@ -280,27 +284,21 @@ func (c *out) content(rel string, f *os.File, a volume.Attr) error {
 	if err := f.Truncate(size); err != nil {
 		return c.at("truncate", rel, err)
 	}
-	for off := int64(0); off < size; {
-		p := c.buf[:min(chunk, size-off)]
-		n, err := c.v.Read(a.Ino, p, off)
-		if err != nil {
-			return c.from("read", rel, err)
-		}
-		if n == 0 {
-			return c.from("read", rel, ErrChanged)
-		}
-		err = c.parts(p[:n], off, c.block, func(p []byte, off int64) error {
-			n, err := f.WriteAt(p, off)
-			c.stats.Bytes += int64(n)
+	return volumeData(c.v, a.Ino, size, c.Dense, func(start, end int64) error {
+		err := readVolume(c.v, a.Ino, start, end, c.buf, func(p []byte, off int64) error {
+			err := c.parts(p, off, c.block, func(p []byte, off int64) error {
+				n, err := f.WriteAt(p, off)
+				c.stats.Bytes += int64(n)
+				return c.at("write", rel, err)
+			})
+			c.progress(rel, int64(len(p)))
 			return err
 		})
-		if err != nil {
-			return c.at("write", rel, err)
+		if _, ours := err.(*fs.PathError); ours {
+			return err
 		}
-		off += int64(n)
-		c.progress(rel, int64(n))
-	}
-	return nil
+		return c.from("read", rel, err)
+	}, func(err error) error { return c.from("read", rel, err) })
 }
 
 // symlink copies a symbolic link; made is false if the host has none.

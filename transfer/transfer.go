@@ -60,21 +60,51 @@ type Stats struct {
 	HardLinks int   // further names of what is counted above
 	Bytes     int64 // of content that was written; holes do not count
 	Damaged   int   // left out because the volume is damaged (Options.KeepGoing)
-	// Warnings says what could not be kept, by path.
+	// Warnings says what could not be kept, by path; one line for all that have lost the same.
 	Warnings []string
+	losses   []loss
 }
 
-// lose notes what could not be kept of a path.
-func (s *Stats) lose(what, name string, err error) {
+// loss is a kind of thing that could not be kept.
+type loss struct {
+	what, why string
+	first     string // path
+	n         int    // paths
+	at        int    // in Stats.Warnings
+}
+
+// reason is an error without the path that is in its text.
+func reason(err error) error {
 	var p *fs.PathError
 	var l *os.LinkError
-	switch { // the path is in the text already
+	switch {
 	case errors.As(err, &p):
-		err = p.Err
+		return p.Err
 	case errors.As(err, &l):
-		err = l.Err
+		return l.Err
 	}
-	s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %s could not be kept: %v", name, what, err))
+	return err
+}
+
+// loseFile notes a file that could not be kept whole.
+func (s *Stats) loseFile(name string, err error) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf("%s: content could not be kept: %v", name, reason(err)))
+}
+
+// lose notes what could not be kept of a path: one line for all paths that have lost the same in
+// the same way.
+func (s *Stats) lose(what, name string, err error) {
+	why := reason(err).Error()
+	for i := range s.losses {
+		l := &s.losses[i]
+		if l.what == what && l.why == why {
+			l.n++
+			s.Warnings[l.at] = fmt.Sprintf("%s: %s could not be kept: %s (and so for %d more)", l.first, what, why, l.n-1)
+			return
+		}
+	}
+	s.losses = append(s.losses, loss{what, why, name, 1, len(s.Warnings)})
+	s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %s could not be kept: %s", name, what, why))
 }
 
 // Match makes an Exclude of patterns in the syntax of path.Match. One without a slash is held
