@@ -46,7 +46,7 @@ func (v *Volume) Fallocate(ino Ino, mode uint32, off, length int64) error {
 				return nil
 			}
 		}
-		step := min(end, pos+maxWrite-pos%maxWrite)
+		step := min(end, pos+maxWrite)
 		err := v.updateNeed(func(o *op) int { return o.needWrite(ino, int(step-pos)) + v.needFree() }, func(o *op) error {
 			in, err := o.regular(ino)
 			if err != nil {

@@ -61,5 +61,6 @@ func (v *Volume) needSetattr() int { return v.needFree() + 2 }
 func (o *op) attr(ino Ino, in *layout.Inode) Attr {
 	t := func(t layout.Time) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 	return Attr{Ino: ino, Generation: in.Generation, Mode: in.Mode, Links: in.Links, UID: in.UID, GID: in.GID, Size: in.Size, Blocks: in.Blocks,
-		Atime: t(in.Atime), Mtime: t(in.Mtime), Ctime: t(in.Ctime), Btime: t(in.Btime), Major: in.Major, Minor: in.Minor}
+		Atime: t(in.Atime), Mtime: t(in.Mtime), Ctime: t(in.Ctime), Btime: t(in.Btime), Major: in.Major, Minor: in.Minor,
+		Xattrs: in.XattrLen > 0 || in.Xattr != 0}
 }

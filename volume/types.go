@@ -23,6 +23,7 @@ type Attr struct {
 	Blocks                     uint64 // blocks of the volume
 	Atime, Mtime, Ctime, Btime time.Time
 	Major, Minor               uint32
+	Xattrs                     bool // it has extended attributes
 }
 
 // NewNode is what a new inode is to be.

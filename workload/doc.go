@@ -18,7 +18,7 @@
 // happens at a fixed time) depend on the script alone. The model shares no code with the
 // volume: model.go, pmap.go, script.go and the rest of what it stands on import nothing of
 // ours. What the judge compares: names, types, modes, owners, link counts, which names share
-// an inode, sizes, contents, targets, device numbers and modification times; not access,
+// an inode, sizes, contents, targets, device numbers, attributes and modification times; not access,
 // change and birth times, sizes of directories, inode numbers and block counts. A file without
 // a name that was held open is not visible after a crash.
 //
@@ -42,10 +42,18 @@
 //	ln -s TARGET NEW                     a symbolic link
 //	rm PATH
 //	rmdir PATH
-//	mv [-n] OLD NEW                      NEW is the new name; -n: fail if it exists
+//	mv [-n|-x|-w] OLD NEW                NEW is the new name; -n: fail if it exists; -x: the two
+//	                                     names change what they mean; -w: leave a whiteout
 //	write PATH OFFSET LENGTH SEED        LENGTH bytes of Fill(SEED), at most 1m
 //	append PATH LENGTH SEED
 //	truncate PATH SIZE
+//	alloc PATH OFFSET LENGTH [keep]      blocks for what are holes, at most 1m; keep: the size stays
+//	punch PATH OFFSET LENGTH             a hole
+//	zero PATH OFFSET LENGTH [keep]       allocated, and zero
+//	setxattr PATH NAME LENGTH SEED       an attribute of LENGTH bytes of Fill(SEED)
+//	rmxattr PATH NAME
+//	temp NAME DIR [MODE]                 a file without a name, open as NAME
+//	lnh NAME NEW                         gives what is open as NAME a name
 //	chmod MODE PATH
 //	chown UID:GID PATH
 //	touch PATH SECONDS[.NANOSECONDS]     sets the access and modification time

@@ -15,6 +15,7 @@ const (
 	ELOOP        Errno = "ELOOP"
 	EMLINK       Errno = "EMLINK"
 	ENAMETOOLONG Errno = "ENAMETOOLONG"
+	ENODATA      Errno = "ENODATA" // no such attribute
 	ENOENT       Errno = "ENOENT"
 	ENOSPC       Errno = "ENOSPC"
 	ENOTDIR      Errno = "ENOTDIR"
@@ -34,7 +35,7 @@ func (e Errno) String() string {
 
 func (e Errno) known() bool {
 	switch e {
-	case EBADF, EEXIST, EFBIG, EINVAL, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EPERM:
+	case EBADF, EEXIST, EFBIG, EINVAL, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENODATA, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EPERM:
 		return true
 	}
 	return false

@@ -82,6 +82,7 @@ var weights = []struct {
 	{OpRemove, 9}, {OpRmdir, 5}, {OpRename, 14},
 	{OpWrite, 14}, {OpAppend, 8}, {OpTruncate, 7}, {OpChmod, 2}, {OpChown, 2}, {OpTouch, 2},
 	{OpOpen, 4}, {OpClose, 3}, {OpWriteHandle, 3}, {OpAppendHandle, 2}, {OpTruncateHandle, 2},
+	{OpAlloc, 4}, {OpPunch, 4}, {OpZero, 3}, {OpSetxattr, 6}, {OpRemovexattr, 2}, {OpTemp, 2}, {OpLinkHandle, 2},
 }
 
 func (g *generator) kind() Kind {
@@ -108,11 +109,11 @@ func (g *generator) op() Op {
 	var handles []string
 	g.state.handles.all(func(h string, _ uint64) bool { handles = append(handles, h); return true })
 	switch op.Kind { // without a handle there is nothing to do with one
-	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle, OpFdatasyncHandle:
+	case OpClose, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpFsyncHandle, OpFdatasyncHandle, OpLinkHandle:
 		if len(handles) == 0 {
 			op.Kind = map[Kind]Kind{
 				OpClose: OpCreate, OpWriteHandle: OpWrite, OpAppendHandle: OpAppend,
-				OpTruncateHandle: OpTruncate, OpFsyncHandle: OpSync, OpFdatasyncHandle: OpSync,
+				OpLinkHandle: OpLink, OpTruncateHandle: OpTruncate, OpFsyncHandle: OpSync, OpFdatasyncHandle: OpSync,
 			}[op.Kind]
 			break
 		}
@@ -144,8 +145,13 @@ func (g *generator) op() Op {
 		} else {
 			op.New = g.fresh()
 		}
-		if g.draw(6) == 5 {
+		switch g.draw(8) {
+		case 5:
 			op.Flags = RenameNoReplace
+		case 6:
+			op.Flags = RenameWhiteout
+		case 7:
+			op.New, op.Flags = g.existing(nil), RenameExchange
 		}
 	case OpWrite, OpWriteHandle:
 		op.Seed = uint64(g.count)
@@ -164,11 +170,25 @@ func (g *generator) op() Op {
 		op.Time = Time{int64(g.draw(1<<31-1)) - 1<<29, uint32(g.draw(1e9))}
 	case OpOpen:
 		op.Handle = fmt.Sprintf("h%d", g.draw(3))
+	case OpAlloc, OpPunch, OpZero:
+		op.Offset, op.Length = g.offset(), uint64(g.draw(int(g.o.MaxLength)))+1
+		if op.Kind != OpPunch {
+			op.Flags = KeepSize * uint(g.draw(2))
+		}
+	case OpSetxattr, OpRemovexattr:
+		op.Attr = []string{"user.", "trusted.", "security."}[g.draw(3)] + string(rune('a'+g.draw(3)))
+		if op.Kind == OpSetxattr {
+			op.Length, op.Seed = []uint64{0, 5, 30, 200, 1100, 2500}[g.draw(6)], uint64(g.count)
+		}
+	case OpTemp:
+		op.Handle, op.Path, op.Mode = fmt.Sprintf("h%d", g.draw(3)), g.existing(isDir), ModeFile|0o644
+	case OpLinkHandle:
+		op.New = g.fresh()
 	}
 	switch op.Kind {
-	case OpWrite, OpAppend, OpTruncate, OpOpen:
+	case OpWrite, OpAppend, OpTruncate, OpOpen, OpAlloc, OpPunch, OpZero:
 		op.Path = g.existing(isFile)
-	case OpChmod, OpChown, OpTouch, OpFsync, OpFdatasync:
+	case OpChmod, OpChown, OpTouch, OpFsync, OpFdatasync, OpSetxattr, OpRemovexattr:
 		op.Path = g.existing(nil)
 	}
 	if e := op.check(); e != nil { // a path that only the root has
@@ -188,7 +208,7 @@ func (op *Op) check() error {
 		}
 	}
 	switch op.Kind {
-	case OpLink, OpSymlink, OpRename:
+	case OpLink, OpSymlink, OpRename, OpLinkHandle:
 		if op.New == "" {
 			return fmt.Errorf("%s: the root has no name", op.Kind)
 		}

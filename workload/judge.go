@@ -240,6 +240,9 @@ func (r *reader) node(dir, name string, a volume.Attr, depth int) error {
 		n.size = a.Size
 		n.content, err = r.content(a.Ino, a.Size)
 	}
+	if err == nil && a.Xattrs {
+		n.xattrs, err = r.attributes(a.Ino)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -306,6 +309,22 @@ func (r *reader) directory(path string, ino volume.Ino, depth int) (names pmap[s
 		}
 	}
 	return names, nil
+}
+
+// attributes reads all extended attributes.
+func (r *reader) attributes(ino volume.Ino) (all pmap[string, string], err error) {
+	names, err := r.v.Listxattr(ino)
+	if err != nil {
+		return all, err
+	}
+	for _, name := range names {
+		value, err := r.v.Getxattr(ino, name)
+		if err != nil {
+			return all, fmt.Errorf("attribute %s: %w", name, err)
+		}
+		all = all.put(name, string(value))
+	}
+	return all, nil
 }
 
 // content reads a file. For a digest only the sum is filled in.

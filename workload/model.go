@@ -53,8 +53,10 @@ type node struct {
 	major, minor uint32
 	opens        int // handles
 	mtime        Time
-	target       string // symbolic link
-	size         uint64 // regular file
+	temp         bool                 // it never had a name
+	xattrs       pmap[string, string] // values by name
+	target       string               // symbolic link
+	size         uint64               // regular file
 	content      content
 	names        pmap[string, uint64] // directory
 	parent       uint64               // directory
@@ -190,7 +192,15 @@ func (c *change) do(op *Op) Errno {
 		return c.remove(op.Path, true)
 	case OpRename:
 		return c.rename(op.Path, op.New, op.Flags)
-	case OpWrite, OpAppend, OpTruncate, OpChmod, OpChown, OpTouch, OpOpen, OpFsync, OpFdatasync:
+	case OpTemp:
+		return c.temp(op)
+	case OpLinkHandle:
+		ino, ok := c.handles.get(op.Handle)
+		if !ok {
+			return EBADF
+		}
+		return c.linkInode(ino, op.New)
+	case OpWrite, OpAppend, OpTruncate, OpChmod, OpChown, OpTouch, OpOpen, OpFsync, OpFdatasync, OpAlloc, OpPunch, OpZero, OpSetxattr, OpRemovexattr:
 		ino, e := c.resolve(op.Path, true)
 		if e != OK {
 			return e
@@ -222,7 +232,7 @@ func (c *change) do(op *Op) Errno {
 func (c *change) change(op *Op, ino uint64) Errno {
 	n := c.node(ino)
 	switch op.Kind {
-	case OpWrite, OpAppend, OpTruncate, OpWriteHandle, OpAppendHandle, OpTruncateHandle:
+	case OpWrite, OpAppend, OpTruncate, OpWriteHandle, OpAppendHandle, OpTruncateHandle, OpAlloc, OpPunch, OpZero:
 		if n.isDir() {
 			return EISDIR
 		}
@@ -255,6 +265,20 @@ func (c *change) change(op *Op, ino uint64) Errno {
 		n.uid, n.gid = op.UID, op.GID
 	case OpTouch:
 		n.mtime = op.Time
+	case OpAlloc, OpPunch, OpZero:
+		return c.allocate(ino, n, op)
+	case OpSetxattr:
+		if strings.HasPrefix(op.Attr, "user.") && !n.isDir() && n.kind() != ModeFile {
+			return EPERM // xattr(7)
+		}
+		value := make([]byte, op.Length)
+		Fill(value, op.Seed, 0)
+		n.xattrs = n.xattrs.put(op.Attr, string(value))
+	case OpRemovexattr:
+		if _, ok := n.xattrs.get(op.Attr); !ok {
+			return ENODATA
+		}
+		n.xattrs = n.xattrs.del(op.Attr)
 	}
 	c.put(ino, n)
 	return OK
@@ -273,6 +297,49 @@ func (c *change) write(ino uint64, n *node, off uint64, op *Op) Errno {
 	n.content = n.content.write(off, p)
 	n.size, n.mtime = max(n.size, end), c.now
 	c.put(ino, n)
+	return OK
+}
+
+// allocate is fallocate(2): what is allocated cannot be seen but for the size.
+func (c *change) allocate(ino uint64, n *node, op *Op) Errno {
+	end := op.Offset + op.Length
+	switch {
+	case op.Length == 0:
+		return EINVAL
+	case end > math.MaxInt64:
+		return EFBIG
+	}
+	if op.Kind != OpAlloc && op.Offset < n.size {
+		n.content = n.content.write(op.Offset, make([]byte, min(end, n.size)-op.Offset))
+	}
+	if op.Kind != OpPunch && op.Flags&KeepSize == 0 {
+		n.size = max(n.size, end)
+	}
+	n.mtime = c.now
+	c.put(ino, n)
+	return OK
+}
+
+// temp makes a file without a name and opens it.
+func (c *change) temp(op *Op) Errno {
+	dir, e := c.resolve(op.Path, true)
+	if e != OK {
+		return e
+	}
+	d := c.node(dir)
+	if !d.isDir() {
+		return ENOTDIR
+	}
+	if _, ok := c.handles.get(op.Handle); ok {
+		return EBADF
+	}
+	n := &node{mode: op.Mode, mtime: c.now, opens: 1, temp: true}
+	if d.mode&modeSetGID != 0 {
+		n.gid = d.gid
+	}
+	c.put(c.next, n)
+	c.handles = c.handles.put(op.Handle, c.next)
+	c.next++
 	return OK
 }
 
@@ -362,6 +429,10 @@ func (c *change) link(old, path string) Errno {
 	if e != OK {
 		return e
 	}
+	return c.linkInode(ino, path)
+}
+
+func (c *change) linkInode(ino uint64, path string) Errno {
 	dir, name, e := c.place(path)
 	if e != OK {
 		return e
@@ -370,10 +441,13 @@ func (c *change) link(old, path string) Errno {
 		return orExists(e)
 	}
 	n := c.node(ino)
-	if n.isDir() {
+	switch {
+	case n.isDir():
 		return EPERM
+	case n.links == 0 && !n.temp: // unlinked: it does not come back
+		return ENOENT
 	}
-	n.links++
+	n.links, n.temp = n.links+1, false
 	c.put(ino, n)
 	c.enter(dir, name, ino)
 	return OK
@@ -412,6 +486,9 @@ func (c *change) inside(dir, ino uint64) bool {
 
 // rename has the refusals of rename(2) in the order in which Linux has them.
 func (c *change) rename(old, path string, flags uint) Errno {
+	if flags&RenameExchange != 0 && flags != RenameExchange {
+		return EINVAL
+	}
 	odir, oname, e := c.place(old)
 	if e != OK {
 		return e
@@ -429,12 +506,29 @@ func (c *change) rename(old, path string, flags uint) Errno {
 	if !found && e != ENOENT {
 		return e
 	}
-	if found && flags&RenameNoReplace != 0 {
+	exchange := flags&RenameExchange != 0
+	switch {
+	case found && flags&RenameNoReplace != 0:
 		return EEXIST
+	case exchange && !found:
+		return ENOENT
 	}
 	isDir := c.node(ino).isDir()
 	if isDir && c.inside(ndir, ino) {
 		return EINVAL
+	}
+	if exchange {
+		switch {
+		case c.node(target).isDir() && c.inside(odir, target):
+			return EINVAL
+		case target == ino:
+			return OK
+		}
+		c.leave(odir, oname)
+		c.leave(ndir, nname)
+		c.enter(odir, oname, target)
+		c.enter(ndir, nname, ino)
+		return OK
 	}
 	if found {
 		t := c.node(target)
@@ -455,6 +549,9 @@ func (c *change) rename(old, path string, flags uint) Errno {
 	}
 	c.leave(odir, oname)
 	c.enter(ndir, nname, ino)
+	if flags&RenameWhiteout != 0 {
+		return c.create(old, &node{mode: ModeChar})
+	}
 	return OK
 }
 

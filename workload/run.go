@@ -290,7 +290,7 @@ var errnos = []struct {
 	{ENOTEMPTY, syscall.ENOTEMPTY}, {EEXIST, syscall.EEXIST}, {ENOENT, syscall.ENOENT},
 	{ENOTDIR, syscall.ENOTDIR}, {EISDIR, syscall.EISDIR}, {EINVAL, syscall.EINVAL},
 	{ELOOP, syscall.ELOOP}, {ENAMETOOLONG, syscall.ENAMETOOLONG}, {ENOSPC, syscall.ENOSPC},
-	{EFBIG, syscall.EFBIG}, {EMLINK, syscall.EMLINK}, {EPERM, syscall.EPERM}, {EPERM, fs.ErrPermission},
+	{EFBIG, syscall.EFBIG}, {EMLINK, syscall.EMLINK}, {EPERM, syscall.EPERM}, {EPERM, fs.ErrPermission}, {ENODATA, volume.ErrNoAttr},
 }
 
 // errnoOf is the result that err stands for; ok is false for an error that no operation of a
@@ -362,6 +362,33 @@ func (r *Run) do(v *volume.Volume, op *Op) error {
 			return err
 		}
 		return v.Rename(odir, oname, ndir, nname, op.Flags)
+	case OpTemp:
+		dir, err := v.Tree().Resolve("/"+op.Path, true)
+		if err != nil {
+			return err
+		}
+		if a, err := v.Getattr(dir); err != nil || a.Mode&ModeType != ModeDir {
+			return errors.Join(err, syscall.ENOTDIR)
+		}
+		if _, ok := r.handles[op.Handle]; ok {
+			return errHandle
+		}
+		a, err := v.CreateTemp(dir, volume.NewNode{Mode: op.Mode}, 0)
+		if err == nil {
+			r.handles[op.Handle] = a.Ino
+		}
+		return err
+	case OpLinkHandle:
+		ino, ok := r.handles[op.Handle]
+		if !ok {
+			return errHandle
+		}
+		dir, name, err := place(v, op.New)
+		if err != nil {
+			return err
+		}
+		_, err = v.Link(ino, dir, name)
+		return err
 	case OpSync:
 		return v.Sync()
 	case OpClose:
@@ -410,6 +437,18 @@ func (r *Run) change(v *volume.Volume, op *Op, ino volume.Ino) error {
 			return err
 		}
 		return r.write(v, op, ino, a.Size)
+	case OpAlloc, OpPunch, OpZero:
+		mode := map[Kind]uint32{OpPunch: volume.FallocPunchHole, OpZero: volume.FallocZeroRange}[op.Kind]
+		if op.Kind == OpPunch || op.Flags&KeepSize != 0 {
+			mode |= volume.FallocKeepSize
+		}
+		return v.Fallocate(ino, mode, int64(op.Offset), int64(op.Length))
+	case OpSetxattr:
+		value := make([]byte, op.Length)
+		Fill(value, op.Seed, 0)
+		return v.Setxattr(ino, op.Attr, value, 0)
+	case OpRemovexattr:
+		return v.Removexattr(ino, op.Attr)
 	case OpTruncate, OpTruncateHandle:
 		return set(volume.SetAttr{Size: &op.Size})
 	case OpChmod:

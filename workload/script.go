@@ -36,6 +36,13 @@ const (
 	OpFdatasync
 	OpFdatasyncHandle
 	OpSync
+	OpAlloc
+	OpPunch
+	OpZero
+	OpSetxattr
+	OpRemovexattr
+	OpTemp
+	OpLinkHandle
 	kinds
 )
 
@@ -46,6 +53,8 @@ var verbs = [kinds]string{
 	OpOpen: "open", OpClose: "close", OpWriteHandle: "writeh", OpAppendHandle: "appendh",
 	OpTruncateHandle: "truncateh", OpFsyncHandle: "fsynch", OpFsync: "fsync", OpFdatasync: "fdatasync",
 	OpFdatasyncHandle: "fdatasynch", OpSync: "sync",
+	OpAlloc: "alloc", OpPunch: "punch", OpZero: "zero", OpSetxattr: "setxattr", OpRemovexattr: "rmxattr",
+	OpTemp: "temp", OpLinkHandle: "lnh",
 }
 
 // String is the verb in the script language.
@@ -65,8 +74,18 @@ func (k Kind) Sync() bool {
 	return false
 }
 
-// RenameNoReplace is a flag of OpRename, with its value in renameat2(2).
-const RenameNoReplace uint = 1 << 0
+// Flags of OpRename, with their values in renameat2(2).
+const (
+	RenameNoReplace uint = 1 << 0
+	RenameExchange  uint = 1 << 1
+	RenameWhiteout  uint = 1 << 2
+)
+
+// renameOptions are the flags in the language.
+var renameOptions = map[string]uint{"-n": RenameNoReplace, "-x": RenameExchange, "-w": RenameWhiteout}
+
+// KeepSize is a flag of OpAlloc and OpZero: the size stays.
+const KeepSize uint = 1 << 0
 
 // Time is a moment: seconds since 1970 and nanoseconds (0 to 999,999,999).
 type Time struct {
@@ -78,7 +97,8 @@ type Time struct {
 type Op struct {
 	Kind         Kind
 	Path         string // from the root, without a leading slash; "" is the root itself
-	New          string // OpLink, OpSymlink, OpRename: the new name
+	New          string // OpLink, OpLinkHandle, OpSymlink, OpRename: the new name
+	Attr         string // OpSetxattr, OpRemovexattr: the attribute, with its name space
 	Target       string // OpSymlink
 	Handle       string // OpOpen, OpClose and the handle forms
 	Mode         uint16 // POSIX type and permission bits of a new node; OpChmod: permission bits
@@ -89,7 +109,7 @@ type Op struct {
 	Size         uint64 // bytes, OpTruncate
 	Seed         uint64
 	Time         Time // OpTouch
-	Flags        uint // OpRename
+	Flags        uint // OpRename, OpAlloc, OpZero
 
 	Any    bool  // any result is right that the model has, too
 	Expect Errno // the result that the operation must have, OK by default
@@ -100,6 +120,7 @@ type Op struct {
 const (
 	MaxWrite = 1 << 20 // bytes of one write: longer ones would be several operations of the volume
 	MaxOps   = 1 << 16 // operations after repeat is expanded
+	maxXattr = 1 << 16 // bytes of the value of an attribute
 	maxSize  = 1 << 60 // bytes, of what a script may name
 	maxDepth = 3       // of nested repeats
 )
@@ -482,6 +503,16 @@ func (a *args) handle() string {
 	return h
 }
 
+// attr takes the name of an attribute: one whose value means nothing to the volume.
+func (a *args) attr() string {
+	w := a.take("an attribute")
+	space, name, _ := strings.Cut(w, ".")
+	if space != "user" && space != "trusted" && space != "security" || name == "" || len(w) > maxName || strings.IndexByte(w, 0) >= 0 {
+		a.fail("attribute %q: want user., trusted. or security. and a name, at most %d bytes", w, maxName)
+	}
+	return w
+}
+
 func (a *args) size(what string) uint64 {
 	n, err := parseSize(a.take(what))
 	if err != nil {
@@ -591,9 +622,8 @@ func parseOp(words []string) (Op, error) {
 		op.Kind, op.Path = OpRmdir, a.name()
 	case "mv":
 		op.Kind = OpRename
-		if a.more() && a.words[0] == "-n" {
-			op.Flags = RenameNoReplace
-			a.take("-n")
+		for a.more() && renameOptions[a.words[0]] != 0 {
+			op.Flags |= renameOptions[a.take("a flag")]
 		}
 		op.Path, op.New = a.name(), a.name()
 	case "write":
@@ -644,6 +674,26 @@ func parseOp(words []string) (Op, error) {
 		op.Kind, op.Path = OpFdatasync, a.path()
 	case "sync":
 		op.Kind = OpSync
+	case "alloc", "punch", "zero":
+		op.Kind = map[string]Kind{"alloc": OpAlloc, "punch": OpPunch, "zero": OpZero}[first]
+		op.Path, op.Offset, op.Length = a.path(), a.size("offset"), a.length()
+		if op.Kind != OpPunch && a.more() && a.words[0] == "keep" {
+			a.take("keep")
+			op.Flags = KeepSize
+		}
+	case "setxattr":
+		op.Kind, op.Path, op.Attr = OpSetxattr, a.path(), a.attr()
+		op.Length, op.Seed = a.size("length"), a.number("seed", 64)
+		if op.Length > maxXattr {
+			a.fail("length %d is more than an attribute holds (%d)", op.Length, maxXattr)
+		}
+	case "rmxattr":
+		op.Kind, op.Path, op.Attr = OpRemovexattr, a.path(), a.attr()
+	case "temp":
+		op.Kind, op.Handle, op.Path = OpTemp, a.handle(), a.path()
+		op.Mode = ModeFile | a.optMode(0o644)
+	case "lnh":
+		op.Kind, op.Handle, op.New = OpLinkHandle, a.handle(), a.name()
 	default:
 		a.fail("unknown operation %q", first)
 	}
@@ -729,8 +779,10 @@ func (op Op) String() string {
 	case OpSymlink:
 		fmt.Fprintf(&b, " %s %s", word(op.Target), word("/"+op.New))
 	case OpRename:
-		if op.Flags&RenameNoReplace != 0 {
-			b.WriteString(" -n")
+		for _, flag := range []string{"-n", "-x", "-w"} {
+			if op.Flags&renameOptions[flag] != 0 {
+				b.WriteString(" " + flag)
+			}
 		}
 		fmt.Fprintf(&b, " %s %s", word(path), word("/"+op.New))
 	case OpWrite:
@@ -757,6 +809,22 @@ func (op Op) String() string {
 		fmt.Fprintf(&b, " %s %d %d", word(op.Handle), op.Length, op.Seed)
 	case OpTruncateHandle:
 		fmt.Fprintf(&b, " %s %d", word(op.Handle), op.Size)
+	case OpAlloc, OpPunch, OpZero:
+		fmt.Fprintf(&b, " %s %d %d", word(path), op.Offset, op.Length)
+		if op.Flags&KeepSize != 0 {
+			b.WriteString(" keep")
+		}
+	case OpSetxattr:
+		fmt.Fprintf(&b, " %s %s %d %d", word(path), word(op.Attr), op.Length, op.Seed)
+	case OpRemovexattr:
+		fmt.Fprintf(&b, " %s %s", word(path), word(op.Attr))
+	case OpTemp:
+		fmt.Fprintf(&b, " %s %s", word(op.Handle), word(path))
+		if perm != 0o644 {
+			fmt.Fprintf(&b, " %04o", perm)
+		}
+	case OpLinkHandle:
+		fmt.Fprintf(&b, " %s %s", word(op.Handle), word("/"+op.New))
 	}
 	return b.String()
 }

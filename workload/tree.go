@@ -23,6 +23,11 @@ func (n *node) term() uint64 {
 	case ModeLink:
 		h.text(n.target)
 	}
+	n.xattrs.all(func(name, value string) bool {
+		h.text(name)
+		h.text(value)
+		return true
+	})
 	return uint64(h)
 }
 
@@ -164,7 +169,20 @@ func (n *node) String() string {
 	case ModeChar, ModeBlock:
 		s += fmt.Sprintf(" device=%d:%d", n.major, n.minor)
 	}
+	if n.xattrs.len() > 0 {
+		s += " attributes=" + n.attributes()
+	}
 	return s
+}
+
+// attributes is the names and the lengths of the values of what a node has.
+func (n *node) attributes() string {
+	var list []string
+	n.xattrs.all(func(name, value string) bool {
+		list = append(list, fmt.Sprintf("%s(%d bytes)", name, len(value)))
+		return true
+	})
+	return strings.Join(list, ",")
 }
 
 // String is seconds, a dot and nine digits.
@@ -271,6 +289,13 @@ func diffEntry(f, w *entry) []Difference {
 	add("mtime", a.mtime.String(), b.mtime.String())
 	add("device", fmt.Sprintf("%d:%d", a.major, a.minor), fmt.Sprintf("%d:%d", b.major, b.minor))
 	add("target", word(a.target), word(b.target))
+	add("attributes", a.attributes(), b.attributes())
+	b.xattrs.all(func(name, value string) bool {
+		if found, ok := a.xattrs.get(name); ok && len(found) == len(value) && found != value {
+			add("value of "+name, fmt.Sprintf("%x", found[:min(8, len(found))]), fmt.Sprintf("%x", value[:min(8, len(value))]))
+		}
+		return true
+	})
 	add("size", a.size, b.size)
 	if a.kind() == ModeFile {
 		if where, found, want := diffContent(a, b); where != "" {
