@@ -111,6 +111,8 @@ func (l *linker) one(arg string, first operand, name func(string) (operand, erro
 		return src.at(errors.New("is a directory: it has one name only"))
 	case src.slash():
 		return src.at(volume.ErrNotDir)
+	case src.path == to.path:
+		return src.at(errors.New("is the same name"))
 	}
 	return l.made(src.name, to, "=>", l.replacing(to, a.Ino, func(p string) error { return to.im.Tree().Link(src.path, p) }))
 }
@@ -133,8 +135,8 @@ func (l *linker) replacing(to operand, ino volume.Ino, link func(p string) error
 		return rerr
 	case isDir(old):
 		return fmt.Errorf("%w: it is not replaced", volume.ErrIsDir)
-	case old.Ino == ino:
-		return errors.New("both names are of the same file already")
+	case old.Ino == ino: // it has both names
+		return nil
 	}
 	return replace(to, link)
 }

@@ -16,8 +16,9 @@ import (
 
 // lsFlags are the flags of ls.
 type lsFlags struct {
-	long, numeric, all, almost, recursive, reverse, byTime, bySize, inode, one, itself bool
-	units, classify, blocks, fullTime, json                                            bool
+	long, numeric, all, almost, recursive, reverse, inode, one, itself bool
+	by                                                                 string // what they are sorted by beside the name: t, S or nothing
+	units, classify, blocks, fullTime, json                            bool
 }
 
 func lsCommand() *cobra.Command {
@@ -42,8 +43,8 @@ inode does not say is shown as "?".`,
 	f.BoolVarP(&o.almost, "almost-all", "A", false, "names that begin with a dot too")
 	f.BoolVarP(&o.recursive, "recursive", "R", false, "list subdirectories too")
 	f.BoolVarP(&o.reverse, "reverse", "r", false, "in reverse order")
-	f.BoolVarP(&o.byTime, "time", "t", false, "the newest first")
-	f.BoolVarP(&o.bySize, "by-size", "S", false, "the largest first")
+	f.VarPF(&choice{&o.by, "t"}, "time", "t", "the newest first").NoOptDefVal = "true"
+	f.VarPF(&choice{&o.by, "S"}, "by-size", "S", "the largest first").NoOptDefVal = "true"
 	f.BoolVarP(&o.inode, "inode", "i", false, "show inode numbers")
 	f.BoolVarP(&o.blocks, "size", "s", false, "show the space that each takes, in units of 1024 bytes")
 	f.BoolVarP(&o.one, "one", "1", false, "a name a line, as in any case")
@@ -53,6 +54,25 @@ inode does not say is shown as "?".`,
 	f.BoolVar(&o.fullTime, "full-time", false, "like -l, with whole times")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return c
+}
+
+// choice is a flag without a value of which the last of several holds.
+type choice struct {
+	to   *string
+	mean string
+}
+
+func (c *choice) String() string { return "false" }
+func (c *choice) Type() string   { return "bool" }
+func (c *choice) Set(s string) error {
+	on, err := strconv.ParseBool(s)
+	switch {
+	case err == nil && on:
+		*c.to = c.mean
+	case err == nil && *c.to == c.mean:
+		*c.to = ""
+	}
+	return err
 }
 
 // row is a file that is to be listed; err says why its inode cannot be read.
@@ -130,7 +150,7 @@ func (l *lister) dir(o operand, ino volume.Ino, heading bool) {
 			continue
 		}
 		r := row{operand: o.child(e.Name), show: e.Name, attr: volume.Attr{Ino: e.Ino, Mode: e.Type}}
-		if l.long || l.byTime || l.bySize || l.blocks || l.classify || l.json {
+		if l.long || l.by != "" || l.blocks || l.classify || l.json {
 			if a, err := o.im.Getattr(e.Ino); err != nil {
 				r.err = err
 			} else {
@@ -171,10 +191,10 @@ func (l *lister) dir(o operand, ino volume.Ino, heading bool) {
 func (l *lister) sort(rows []row) {
 	slices.SortStableFunc(rows, func(a, b row) int {
 		c := 0
-		switch {
-		case l.bySize:
+		switch l.by {
+		case "S":
 			c = cmp.Compare(b.attr.Size, a.attr.Size)
-		case l.byTime:
+		case "t":
 			c = b.attr.Mtime.Compare(a.attr.Mtime)
 		}
 		if c == 0 {

@@ -17,7 +17,7 @@ func mvCommand() *cobra.Command {
 		Short: "Rename files in an image, atomically",
 		Long: `Rename files in an image, or move them into a directory of it; IMAGE: may be left out of the
 last operand. Each is one operation: after a crash the file has the old name or the new one.
-Of two names of one file the old one is removed.`,
+Two names of one file stay as they are, which is an error, as for mv(1).`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sources, dst, err := d.split(cmd, args)
@@ -69,10 +69,10 @@ func move(src, dst operand, noClobber bool, done func()) error {
 		return err
 	}
 	var flags uint
-	if noClobber {
+	if noClobber { // together with the renaming, whoever else is at work
 		flags = volume.RenameNoReplace
 	} else if b, err := dst.resolve(false); err == nil && a.Ino == b.Ino {
-		return dropName(src, dst, a, done)
+		return src.at(errors.New("and " + quoteName(dst.name) + " are the same file"))
 	}
 	err = src.im.Tree().RenameFlags(src.path, dst.path, flags)
 	switch {
@@ -84,27 +84,6 @@ func move(src, dst operand, noClobber bool, done func()) error {
 		return src.at(errRoot)
 	case err != nil:
 		return dst.at(err)
-	}
-	done()
-	return nil
-}
-
-// dropName is move where both names are of one file: rename(2) does nothing, mv(1) takes the
-// old name away.
-func dropName(src, dst operand, a volume.Attr, done func()) error {
-	sdir, sname, err := src.place()
-	if err != nil {
-		return err
-	}
-	ddir, dname, err := dst.place()
-	if err != nil {
-		return err
-	}
-	if isDir(a) || sdir == ddir && sname == dname {
-		return src.at(errors.New("and " + quoteName(dst.name) + " are the same file"))
-	}
-	if err := src.im.Unlink(sdir, sname); err != nil {
-		return src.at(err)
 	}
 	done()
 	return nil
