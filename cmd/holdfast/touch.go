@@ -61,8 +61,11 @@ does not exist is made, empty. Times without a zone are local.`,
 				w.each(args, func(o operand) error {
 					a, err := o.resolve(!itself)
 					if errors.Is(err, fs.ErrNotExist) {
-						if noCreate || itself {
+						switch {
+						case noCreate:
 							return nil
+						case itself:
+							return err
 						}
 						f, cerr := o.im.Tree().OpenFile(o.path, os.O_WRONLY|os.O_CREATE, fs.FileMode(0o666&^umask()))
 						if cerr != nil {
