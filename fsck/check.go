@@ -57,6 +57,7 @@ type checker struct {
 
 	groups  []group // the initialised ones
 	buf     []byte
+	room                        // memory for the rest
 	blur    bool                // something could not be read: what nothing reaches may belong to it
 	visited map[uint64]struct{} // for a walk without verdict: blocks claimed, in place of the owners
 }
@@ -64,11 +65,13 @@ type checker struct {
 // Check reads the volume on dev. An error means that there is no volume to judge, or that the
 // device failed otherwise than by bad sectors; damage is in the report.
 func Check(dev disk.Device, opt Options) (*Report, error) {
-	c := &checker{dev: dev, opt: opt, r: &Report{}}
+	c := checkers.Get().(*checker)
+	defer c.done()
+	c.dev, c.opt, c.r = dev, opt, &Report{}
 	if err := c.superblocks(); err != nil {
 		return nil, err
 	}
-	c.buf = make([]byte, c.g.BlockSize)
+	c.buf = c.bytes(c.g.BlockSize)
 	if c.readTotals(); c.totals == nil {
 		return c.r, nil
 	}
@@ -138,7 +141,7 @@ func (c *checker) superblocks() error {
 	var first error
 	var state [2]error
 	for i := range 2 {
-		p := make([]byte, layout.SuperblockSize)
+		p := c.raw[:layout.SuperblockSize]
 		if err := disk.ReadFull(c.dev, p, layout.SuperOffset(i)); err != nil {
 			if errors.Is(err, disk.ErrRange) {
 				return layout.ErrNotHoldfast
@@ -177,7 +180,7 @@ func (c *checker) superblocks() error {
 			c.find(BadStructure, fmt.Sprintf("superblock copy %d", i), uint64(layout.SuperOffset(i))/uint64(g.BlockSize), 0, "%v", err)
 		}
 	}
-	p := make([]byte, layout.SuperblockSize)
+	p := c.raw[:layout.SuperblockSize]
 	no := uint64(g.BackupOffset()) / uint64(g.BlockSize)
 	if err := disk.ReadFull(c.dev, p, g.BackupOffset()); err != nil {
 		c.find(BadStructure, "backup superblock", no, 0, "%v", err)
@@ -197,7 +200,7 @@ func (c *checker) superblocks() error {
 func (c *checker) logHeads() {
 	var last error
 	for i := range 2 {
-		p := make([]byte, layout.LogHeadSize)
+		p := c.raw[:layout.LogHeadSize]
 		_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Head(i), Want: layout.Residue}, int64(c.g.LogHead(i))*int64(c.g.BlockSize))
 		if err == nil {
 			if _, err = layout.DecodeLogHead(p, i, c.g.LogHead(i), c.seeds); err == nil {
@@ -233,10 +236,10 @@ func (c *checker) readTotals() {
 }
 
 func (c *checker) readGroups() {
-	c.groups = make([]group, c.totals.Groups)
+	c.groups = c.newGroups(int(c.totals.Groups))
 	for i := range c.totals.Groups {
 		no := c.g.BitmapBlock(i)
-		p := make([]byte, c.g.BlockSize)
+		p := c.bytes(c.g.BlockSize)
 		err := c.block(p, no)
 		if err == nil {
 			err = layout.CheckBitmap(p, &c.g, i)
@@ -271,7 +274,7 @@ func (c *checker) readInodes() {
 			continue
 		}
 		init := layout.Stats(b).InodesInit
-		c.groups[group].inodes = make([]inodeInfo, init)
+		c.groups[group].inodes = c.slots(int(init))
 		var free, dirs uint32
 		for i := uint32(0); i < init; i += uint32(per) {
 			no := c.g.InodeTable(group) + uint64(int(i)/per)
@@ -325,22 +328,22 @@ func (c *checker) readInodes() {
 	}
 }
 
-// inode reads an inode again for pass 2.
+// inode reads an inode again for pass 2; it is valid until the next call.
 func (c *checker) inode(ino uint64) (*layout.Inode, error) {
 	no, off := c.g.InodePlace(ino)
-	var p [layout.InodeSize]byte
-	if _, err := c.dev.ReadChecked(p[:], disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
+	p := c.raw[:layout.InodeSize]
+	if _, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
 		return nil, err
 	}
-	in := &layout.Inode{}
-	return in, layout.DecodeInode(p[:], in, ino, no, off, c.seeds)
+	c.in = layout.Inode{}
+	return &c.in, layout.DecodeInode(p, &c.in, ino, no, off, c.seeds)
 }
 
 // claim makes ino the owner of a block; false if it is not a block to own or has an owner.
-func (c *checker) claim(block, ino uint64, what string) bool {
+func (c *checker) claim(block, ino uint64, what structure) bool {
 	no, ok := c.g.GroupOf(block)
 	if !ok || !c.g.Allocatable(block) || no >= c.totals.Groups {
-		c.find(SharedBlock, what, block, ino, "inode %d claims a block that no file may own", ino)
+		c.find(SharedBlock, what.of(ino), block, ino, "inode %d claims a block that no file may own", ino)
 		return false
 	}
 	if c.visited != nil {
@@ -350,11 +353,11 @@ func (c *checker) claim(block, ino uint64, what string) bool {
 	}
 	g := &c.groups[no]
 	if g.owner == nil {
-		g.owner = make([]uint64, c.g.GroupLen(no))
+		g.owner = c.owners(int(c.g.GroupLen(no)))
 	}
 	i := block - c.g.GroupStart(no)
 	if other := g.owner[i]; other != 0 {
-		c.find(SharedBlock, what, block, ino, "inode %d claims a block that inode %d owns", ino, other)
+		c.find(SharedBlock, what.of(ino), block, ino, "inode %d claims a block that inode %d owns", ino, other)
 		return false
 	}
 	g.owner[i] = ino

@@ -14,8 +14,10 @@ func (c *checker) content(ino uint64) {
 	if err != nil {
 		return // pass 1 has said so
 	}
-	no, _ := c.g.InodePlace(ino)
-	what := fmt.Sprintf("inode %d", ino)
+	find := func(code Code, format string, args ...any) {
+		no, _ := c.g.InodePlace(ino)
+		c.find(code, inodeItself.of(ino), no, ino, format, args...)
+	}
 	owned := uint64(0)
 	var list []layout.Extent
 	whole := true
@@ -25,7 +27,7 @@ func (c *checker) content(ino uint64) {
 			list, owned, whole = c.extents(in, ino)
 		default:
 			if in.Extents != 0 || in.Depth != 0 {
-				c.find(BadStructure, what, no, ino, "a %o with extents", in.Type())
+				find(BadStructure, "a %o with extents", in.Type())
 			}
 		}
 	}
@@ -33,83 +35,97 @@ func (c *checker) content(ino uint64) {
 	case layout.ModeFile, layout.ModeLink:
 		owned += c.data(in, ino, list)
 		if in.Type() == layout.ModeLink && (in.Size == 0 || in.Size > 4095) {
-			c.find(BadStructure, what, no, ino, "a symbolic link of %d bytes", in.Size)
+			find(BadStructure, "a symbolic link of %d bytes", in.Size)
 		}
 	case layout.ModeDir:
-		d := &dirCheck{c: c, in: in, ino: ino, whole: whole}
+		d := &c.dir
+		d.start(c, in, ino, whole)
 		owned += d.check(list)
 		whole = d.whole
 	}
 	owned += c.attributes(in, ino)
 	if whole && in.Blocks != owned {
-		c.find(WrongCount, what, no, ino, "%d blocks counted, %d owned", in.Blocks, owned)
+		find(WrongCount, "%d blocks counted, %d owned", in.Blocks, owned)
 	}
 }
 
-// extents walks the map of an inode and returns its extents, and how many index blocks it has.
+// extents walks the map of an inode and returns its extents, valid until the next call, and
+// how many index blocks it has.
 func (c *checker) extents(in *layout.Inode, ino uint64) (list []layout.Extent, nodes uint64, whole bool) {
+	c.list = c.list[:0]
+	w := mapWalk{c: c, in: in, ino: ino, whole: true}
 	no, _ := c.g.InodePlace(ino)
-	whole = true
-	var walk func(area []byte, n, height int, what string, block, low, high uint64)
-	walk = func(area []byte, n, height int, what string, block, low, high uint64) {
-		if err := layout.CheckExtents(area, n, height == 0, low, high, &c.g, what, block); err != nil {
-			c.broken(what, block, ino, err)
-			whole = false
-			return
-		}
-		for i := range n {
-			e := layout.GetExtent(area, i)
-			if height == 0 {
-				list = append(list, e)
-				continue
-			}
-			if !c.claim(e.Block, ino, "extent index") {
-				whole = false
-				continue
-			}
-			nodes++
-			p := make([]byte, c.g.BlockSize)
-			err := c.block(p, e.Block)
-			if err == nil {
-				err = layout.CheckHeader(p, e.Block, layout.KindExtents, ino, e.Logical)
-			}
-			h := layout.DecodeHeader(p)
-			if err == nil && (h.Aux != uint64(height-1) || h.Aux2 != uint64(in.Generation)) {
-				err = fmt.Errorf("height %d and generation %d, want %d and %d", h.Aux, h.Aux2, height-1, in.Generation)
-			}
-			if err == nil && (h.Count == 0 || h.Count > uint32(layout.NodeEntries(c.g.BlockSize))) {
-				err = fmt.Errorf("%d entries", h.Count)
-			}
-			if err != nil {
-				c.broken("extent index", e.Block, ino, err)
-				whole = false
-				continue
-			}
-			end := high
-			if i+1 < n {
-				end = layout.GetExtent(area, i+1).Logical
-			}
-			walk(layout.BlockBody(p), int(h.Count), height-1, "extent index", e.Block, e.Logical, end)
-		}
+	w.node(in.Inline[:in.MaxInlineExtents()*layout.ExtentSize], int(in.Extents), int(in.Depth), inodeItself, no, 0, layout.MaxLogical)
+	return c.list, w.nodes, w.whole
+}
+
+// mapWalk is a walk through the map of one inode.
+type mapWalk struct {
+	c     *checker
+	in    *layout.Inode
+	ino   uint64
+	nodes uint64
+	whole bool
+}
+
+// node walks n entries, which lie in area, and what is below them.
+func (w *mapWalk) node(area []byte, n, height int, what structure, block, low, high uint64) {
+	c, ino := w.c, w.ino
+	if layout.CheckExtents(area, n, height == 0, low, high, &c.g, "", block) != nil {
+		name := what.of(ino)
+		c.broken(name, block, ino, layout.CheckExtents(area, n, height == 0, low, high, &c.g, name, block))
+		w.whole = false
+		return
 	}
-	walk(in.Inline[:in.MaxInlineExtents()*layout.ExtentSize], int(in.Extents), int(in.Depth), fmt.Sprintf("inode %d", ino), no, 0, layout.MaxLogical)
-	return list, nodes, whole
+	for i := range n {
+		e := layout.GetExtent(area, i)
+		if height == 0 {
+			c.list = append(c.list, e)
+			continue
+		}
+		if !c.claim(e.Block, ino, extentIndex) {
+			w.whole = false
+			continue
+		}
+		w.nodes++
+		p := c.page(height, c.g.BlockSize)
+		err := c.block(p, e.Block)
+		if err == nil {
+			err = layout.CheckHeader(p, e.Block, layout.KindExtents, ino, e.Logical)
+		}
+		h := layout.DecodeHeader(p)
+		if err == nil && (h.Aux != uint64(height-1) || h.Aux2 != uint64(w.in.Generation)) {
+			err = fmt.Errorf("height %d and generation %d, want %d and %d", h.Aux, h.Aux2, height-1, w.in.Generation)
+		}
+		if err == nil && (h.Count == 0 || h.Count > uint32(layout.NodeEntries(c.g.BlockSize))) {
+			err = fmt.Errorf("%d entries", h.Count)
+		}
+		if err != nil {
+			c.broken(extentIndex.of(ino), e.Block, ino, err)
+			w.whole = false
+			continue
+		}
+		end := high
+		if i+1 < n {
+			end = layout.GetExtent(area, i+1).Logical
+		}
+		w.node(layout.BlockBody(p), int(h.Count), height-1, extentIndex, e.Block, e.Logical, end)
+	}
 }
 
 // data claims and verifies the data blocks of a file.
 func (c *checker) data(in *layout.Inode, ino uint64, list []layout.Extent) (owned uint64) {
 	bs := uint64(c.g.BlockSize)
 	end := (in.Size + bs - 1) / bs
-	var table []byte
+	table := c.page(0, c.g.BlockSize)
 	tableNo := uint64(0)
-	what := fmt.Sprintf("data of inode %d", ino)
 	for _, e := range list {
 		if e.End() > end && !e.Unwritten && in.Flags&layout.FlagOrphan == 0 {
-			c.find(BadStructure, what, e.Block, ino, "extent %v lies behind the end of the file, at block %d", e, end)
+			c.find(BadStructure, fileData.of(ino), e.Block, ino, "extent %v lies behind the end of the file, at block %d", e, end)
 		}
 		for i := range uint64(e.Len) {
 			block, logical := e.Block+i, e.Logical+i
-			if !c.claim(block, ino, what) {
+			if !c.claim(block, ino, fileData) {
 				continue
 			}
 			owned++
@@ -117,10 +133,7 @@ func (c *checker) data(in *layout.Inode, ino uint64, list []layout.Extent) (owne
 				continue
 			}
 			no, at := c.g.SumPlace(block)
-			if table == nil || no != tableNo {
-				if table == nil {
-					table = make([]byte, c.g.BlockSize)
-				}
+			if no != tableNo {
 				tableNo = no
 				if err := c.block(table, no); err != nil {
 					tableNo = 0
@@ -133,12 +146,12 @@ func (c *checker) data(in *layout.Inode, ino uint64, list []layout.Extent) (owne
 				if errors.Is(err, disk.ErrChecksum) {
 					err = errors.New("checksum does not match")
 				}
-				c.find(BadData, what, block, ino, "logical block %d: %v", logical, err)
+				c.find(BadData, fileData.of(ino), block, ino, "logical block %d: %v", logical, err)
 				continue
 			}
 			c.r.Data++
 			if logical == end-1 && in.Size%bs != 0 && !zero(p[in.Size%bs:]) {
-				c.find(BadData, what, block, ino, "bytes behind the end of the file are not zero")
+				c.find(BadData, fileData.of(ino), block, ino, "bytes behind the end of the file are not zero")
 			}
 		}
 	}
@@ -160,9 +173,9 @@ func (c *checker) attributes(in *layout.Inode, ino uint64) (owned uint64) {
 	if in.XattrLen > 0 {
 		stream = in.Inline[layout.InlineSize-int(in.XattrLen):]
 	}
-	p := make([]byte, c.g.BlockSize)
+	p := c.buf
 	for no, i := in.Xattr, uint64(0); no != 0; i++ {
-		if !c.claim(no, ino, "attributes") {
+		if !c.claim(no, ino, attributes) {
 			return owned
 		}
 		owned++

@@ -1,10 +1,10 @@
 package fsck
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dchest/siphash"
 
@@ -20,9 +20,24 @@ type dirCheck struct {
 	keys  []layout.IndexEntry
 	holes map[uint64]int // largest hole by leaf
 	names uint32
+
+	// The index, as far as it has been walked.
+	got   []layout.IndexEntry
+	nodes uint64
+	good  bool
 }
 
-func (d *dirCheck) what() string { return fmt.Sprintf("directory inode %d", d.ino) }
+// start makes d the check of another directory; whole says that its map was.
+func (d *dirCheck) start(c *checker, in *layout.Inode, ino uint64, whole bool) {
+	d.c, d.in, d.ino, d.whole, d.names = c, in, ino, whole, 0
+	d.keys = d.keys[:0]
+	if d.holes == nil {
+		d.holes = map[uint64]int{}
+	}
+	clear(d.holes)
+}
+
+func (d *dirCheck) what() string { return directory.of(d.ino) }
 
 func (d *dirCheck) hash(name []byte) uint64 {
 	key := &d.c.super.HashKey
@@ -37,14 +52,13 @@ func (d *dirCheck) hash(name []byte) uint64 {
 
 func (d *dirCheck) check(list []layout.Extent) (owned uint64) {
 	c := d.c
-	d.holes = map[uint64]int{}
 	var space []layout.Extent
 	var last uint64
 	no, _ := c.g.InodePlace(d.ino)
 	for _, e := range list {
 		for i := range uint64(e.Len) {
 			block, logical := e.Block+i, e.Logical+i
-			if !c.claim(block, d.ino, d.what()) {
+			if !c.claim(block, d.ino, directory) {
 				d.whole = false
 				continue
 			}
@@ -90,9 +104,12 @@ func (d *dirCheck) check(list []layout.Extent) (owned uint64) {
 // twice looks for names that are there twice. Only names of one hash can be the same, and two
 // that share theirs are rare: the leaves are read again for them.
 func (d *dirCheck) twice(list []layout.Extent) {
-	shared := map[uint64]struct{}{}
+	var shared map[uint64]struct{}
 	for i := 1; i < len(d.keys); i++ {
 		if d.keys[i].Hash == d.keys[i-1].Hash {
+			if shared == nil {
+				shared = map[uint64]struct{}{}
+			}
 			shared[d.keys[i].Hash] = struct{}{}
 		}
 	}
@@ -116,7 +133,7 @@ func (d *dirCheck) twice(list []layout.Extent) {
 func (c *checker) leaves(list []layout.Extent, fn func(block uint64, r *layout.Record)) {
 	for _, e := range list {
 		for i := uint64(0); i < uint64(e.Len) && e.Logical+i < layout.MaxDirBlocks; i++ {
-			if c.visited != nil && !c.claim(e.Block+i, 0, "") || c.block(c.buf, e.Block+i) != nil {
+			if c.visited != nil && !c.claim(e.Block+i, 0, directory) || c.block(c.buf, e.Block+i) != nil {
 				continue
 			}
 			b := layout.BlockBody(c.buf)
@@ -137,7 +154,7 @@ func (c *checker) leaves(list []layout.Extent, fn func(block uint64, r *layout.R
 // leaf checks one leaf and counts its names.
 func (d *dirCheck) leaf(block, logical uint64) {
 	c := d.c
-	p := make([]byte, c.g.BlockSize)
+	p := c.buf
 	err := c.block(p, block)
 	if err == nil {
 		err = layout.CheckHeader(p, block, layout.KindDirLeaf, d.ino, logical)
@@ -188,8 +205,8 @@ func (d *dirCheck) leaf(block, logical uint64) {
 func (d *dirCheck) entry(block, logical uint64, r *layout.Record) {
 	c := d.c
 	d.names++
-	name := string(r.Name)
-	if name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+	name := r.Name
+	if string(name) == "." || string(name) == ".." || bytes.ContainsAny(name, "/\x00") {
 		c.find(BadName, "directory block", block, d.ino, "the name %q", name)
 	}
 	d.keys = append(d.keys, layout.IndexEntry{Hash: d.hash(r.Name), Pos: layout.Position(logical, r.Off)})

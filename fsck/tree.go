@@ -73,8 +73,10 @@ func (c *checker) climb(x *inodeInfo) {
 // links checks what an allocated inode says of its names. A directory below one that has no
 // name, or that cannot be read, is not lost itself: it comes back with the one above.
 func (c *checker) links(ino uint64, x *inodeInfo) {
-	what := fmt.Sprintf("inode %d", ino)
-	no, _ := c.g.InodePlace(ino)
+	find := func(code Code, format string, args ...any) {
+		no, _ := c.g.InodePlace(ino)
+		c.find(code, inodeItself.of(ino), no, ino, format, args...)
+	}
 	want := x.seen
 	if x.dir() {
 		want = 2 + x.subdirs
@@ -83,27 +85,27 @@ func (c *checker) links(ino uint64, x *inodeInfo) {
 		case orphan:
 			want = 0
 		case x.marks&markCycle != 0:
-			c.find(Cycle, what, no, ino, "its parents lead back to it, not to the root")
+			find(Cycle, "its parents lead back to it, not to the root")
 		case x.state == slotUsed && x.seen == 0:
 			if !c.blur {
-				c.find(Lost, what, no, ino, "a directory without a name")
+				find(Lost, "a directory without a name")
 			}
 			return
 		case x.above != 0 && x.parent != x.above:
-			c.find(WrongParent, what, no, ino, "\"..\" is inode %d, the name is in inode %d", x.parent, x.above)
+			find(WrongParent, "\"..\" is inode %d, the name is in inode %d", x.parent, x.above)
 		}
 	} else if x.seen == 0 && x.flags&layout.FlagOrphan == 0 {
 		if !c.blur {
-			c.find(Lost, what, no, ino, "no name, and not on the orphan list")
+			find(Lost, "no name, and not on the orphan list")
 		}
 		return
 	}
 	switch {
 	case c.blur && x.links > want: // the names may be where nothing could be read
 	case x.links > want:
-		c.find(LinksHigh, what, no, ino, "link count %d, names %d", x.links, want)
+		find(LinksHigh, "link count %d, names %d", x.links, want)
 	case x.links < want:
-		c.find(LinksLow, what, no, ino, "link count %d, names %d", x.links, want)
+		find(LinksLow, "link count %d, names %d", x.links, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -37,10 +38,25 @@ type reader struct {
 	want    want
 	accept  func(p []byte) bool // accepts
 
-	// Buffers.
+	// Buffers, which the next reader uses again.
 	sector  []byte
 	payload []byte
 	records []layout.LogRecord
+	block   []byte
+	places  [2]int64
+}
+
+var readers = sync.Pool{New: func() any {
+	r := &reader{}
+	r.accept = r.accepts
+	return r
+}}
+
+// done gives the reader back; what it has read is void.
+func (r *reader) done() {
+	clear(r.records[:cap(r.records)])
+	r.dev, r.g, r.blocks, r.report = nil, nil, nil, Report{}
+	readers.Put(r)
 }
 
 // Scan is Recover's verdict without any write.
@@ -49,7 +65,9 @@ func Scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &r.report, nil
+	defer r.done()
+	rep := r.report
+	return &rep, nil
 }
 
 // Recover replays the log: the blocks of every good transaction go home, are flushed, and an
@@ -63,7 +81,9 @@ func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, erro
 	if err != nil {
 		return nil, err
 	}
-	rep := &r.report
+	defer r.done()
+	rep := new(Report)
+	*rep = r.report
 	if rep.Replayed == 0 && !rep.Dropped {
 		return rep, nil
 	}
@@ -89,8 +109,9 @@ func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{dev: dev, g: g, seeds: s, sectors: n, sector: make([]byte, g.SectorSize)}
-	r.accept = r.accepts
+	r := readers.Get().(*reader)
+	r.dev, r.g, r.seeds, r.sectors = dev, g, s, n
+	r.sector = slices.Grow(r.sector[:0], g.SectorSize)[:g.SectorSize]
 	head, err := r.header()
 	if err != nil {
 		return nil, err
@@ -168,7 +189,8 @@ func (r *reader) read(w want) (h layout.LogSector, ok bool, err error) {
 	r.want = w
 	at := int64(w.pos%r.sectors) * int64(r.g.SectorSize)
 	check := disk.Check{Seed: r.seeds.Log(w.pos), Want: layout.Residue, Accept: r.accept}
-	_, err = r.dev.ReadChecked(r.sector, check, runOffset(r.g, 0)+at, runOffset(r.g, 1)+at)
+	r.places = [2]int64{runOffset(r.g, 0) + at, runOffset(r.g, 1) + at}
+	_, err = r.dev.ReadChecked(r.sector, check, r.places[:]...)
 	switch {
 	case err == nil:
 		h, _ = layout.PeekLogSector(r.sector)
@@ -242,7 +264,11 @@ func (r *reader) corrupt(pos uint64, what string) error {
 // transaction says it) has had its flush, and later transactions may have freed these blocks and
 // written them again.
 func (r *reader) unfinished(records []layout.LogRecord, next, seq uint64) (no uint64, err error) {
-	if !slices.ContainsFunc(records, func(rec layout.LogRecord) bool { return rec.Type == layout.RecordData }) {
+	data := false
+	for i := range records {
+		data = data || records[i].Type == layout.RecordData
+	}
+	if !data {
 		return 0, nil
 	}
 	if _, ok, err := r.read(want{pos: next, attests: seq}); ok || err != nil {
@@ -314,7 +340,8 @@ func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
 
 // missing is the first data block of a transaction that is not on the device, 0 if none.
 func (r *reader) missing(records []layout.LogRecord) (uint64, error) {
-	p := make([]byte, r.g.BlockSize)
+	r.block = slices.Grow(r.block[:0], r.g.BlockSize)[:r.g.BlockSize]
+	p := r.block
 	for i := range records {
 		rec := &records[i]
 		if rec.Type != layout.RecordData {

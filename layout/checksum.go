@@ -32,15 +32,18 @@ const (
 	seedHead  = 5 // a log header, by copy
 )
 
+// words is the Sum of the domain and the words, byte by byte from the table: for so few bytes
+// that is as fast as the library, and takes no memory.
 func (s Seeds) words(domain byte, w ...uint64) uint32 {
-	var b [33]byte
-	b[0] = domain
-	n := 1
+	crc := ^s.base
+	crc = castagnoli[byte(crc)^domain] ^ crc>>8
 	for _, x := range w {
-		binary.LittleEndian.PutUint64(b[n:], x)
-		n += 8
+		for range 8 {
+			crc = castagnoli[byte(crc)^byte(x)] ^ crc>>8
+			x >>= 8
+		}
 	}
-	return Sum(s.base, b[:n])
+	return ^crc
 }
 
 // Block is the seed of the metadata block at this block number.

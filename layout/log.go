@@ -42,14 +42,16 @@ func EncodeLogHead(p []byte, h *LogHead, copy int, s Seeds) {
 
 // DecodeLogHead reads the header copy from p[:LogHeadSize].
 func DecodeLogHead(p []byte, copy int, block uint64, s Seeds) (*LogHead, error) {
-	what := fmt.Sprintf("log header %d", copy)
+	bad := func(off int, found string, want any) error {
+		return Corrupt(fmt.Sprintf("log header %d", copy), block, off, found, want)
+	}
 	p = p[:LogHeadSize]
 	if !Sealed(p, s.Head(copy)) {
-		return nil, Corrupt(what, block, 60, "checksum does not match", nil)
+		return nil, bad(60, "checksum does not match", nil)
 	}
 	c := cursor{b: p}
 	if m := c.u32(); m != logHeadMagic || !c.isZero(4) {
-		return nil, Corrupt(what, block, 0, fmt.Sprintf("%#x", m), "the mark HEAD")
+		return nil, bad(0, fmt.Sprintf("%#x", m), "the mark HEAD")
 	}
 	h := &LogHead{}
 	h.Sequence = c.u64()
@@ -57,7 +59,7 @@ func DecodeLogHead(p []byte, copy int, block uint64, s Seeds) (*LogHead, error) 
 	h.Tail = c.u64()
 	h.TailSeq = c.u64()
 	if !c.isZero(20) {
-		return nil, Corrupt(what, block, 40, "reserved bytes are not zero", nil)
+		return nil, bad(40, "reserved bytes are not zero", nil)
 	}
 	return h, nil
 }

@@ -151,9 +151,9 @@ func AppendCommit(p []byte, n uint32) []byte {
 // it. It distrusts every count; blockSize bounds images and ranges.
 func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error) {
 	q := p[off:]
-	short := fmt.Errorf("log record at %d cut off", off)
+	short := func() error { return fmt.Errorf("log record at %d cut off", off) }
 	if len(q) < recordHead {
-		return r, 0, short
+		return r, 0, short()
 	}
 	r.Type = RecordType(q[0])
 	flags, n := q[1], int(le.Uint16(q[2:]))
@@ -179,20 +179,21 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 	switch r.Type {
 	case RecordImage:
 		if !room(blockSize) {
-			return r, 0, short
+			return r, 0, short()
 		}
 		r.Image = c.take(blockSize)
 	case RecordDelta:
 		r.ZeroBase = flags == 1
+		r.Ranges = make([]Range, 0, min(n, (len(q)-c.n)/rangeHead))
 		end := 0
 		for range n {
 			if !room(rangeHead) {
-				return r, 0, short
+				return r, 0, short()
 			}
 			at, k := int(c.u16()), int(c.u16())
 			if k&rangeCopy != 0 {
 				if k &^= rangeCopy; !room(2) {
-					return r, 0, short
+					return r, 0, short()
 				}
 				from := int(c.u16())
 				if k == 0 || at < end || at+k > blockSize || from+k > blockSize || r.ZeroBase {
@@ -206,7 +207,7 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 				return r, 0, fmt.Errorf("log record at %d: range %d+%d of block %d", off, at, k, r.Block)
 			}
 			if !room(k) {
-				return r, 0, short
+				return r, 0, short()
 			}
 			r.Ranges = append(r.Ranges, Range{Off: at, Bytes: c.take(k)})
 			end = at + k
@@ -214,7 +215,7 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 	case RecordRevoke:
 	case RecordData:
 		if !room(recordDataHead - recordHead + 4*n) {
-			return r, 0, short
+			return r, 0, short()
 		}
 		r.Ino, r.Logical, r.Gen = c.u64(), c.u64(), c.u32()
 		r.Sums = make([]uint32, n)

@@ -17,7 +17,7 @@ func (o *op) inode(ino Ino) (layout.Inode, error) {
 		return in, ErrStale
 	}
 	block, off := g.InodePlace(uint64(ino))
-	p, err := o.v.inodeBytes(block, off, uint64(ino))
+	p, err := o.inodeBytes(block, off, uint64(ino))
 	if err == nil {
 		err = layout.DecodeInode(p, &in, uint64(ino), block, off, o.v.seeds)
 	}
@@ -33,12 +33,12 @@ func (o *op) inode(ino Ino) (layout.Inode, error) {
 	return in, nil
 }
 
-// inodeBytes is one inode as it lies in its block. Where no cache keeps the whole block, only
-// the inode is read.
-func (v *Volume) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
-	if v.cache == nil && v.tx.blocks[block] == nil && (v.committing == nil || v.committing.blocks[block] == nil) &&
-		(v.log == nil || v.log.Pending(block) == nil) {
-		return v.readInode(block, off, ino)
+// inodeBytes is one inode as it lies in its block, valid until the next call. Where no cache
+// keeps the whole block, only the inode is read.
+func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
+	v := o.v
+	if v.cache == nil && v.held(block) == nil {
+		return o.buf[:], v.readInode(o.buf[:], block, off, ino)
 	}
 	b, err := v.lookup(block, layout.KindInodes)
 	if err == nil {
@@ -47,16 +47,11 @@ func (v *Volume) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 	if !isMedia(err) {
 		return nil, err
 	}
-	return v.readInode(block, off, ino) // it may be another one of the block that is damaged
+	return o.buf[:], v.readInode(o.buf[:], block, off, ino) // it may be another one of the block that is damaged
 }
 
-// readInode reads one inode from the device.
-func (v *Volume) readInode(block uint64, off int, ino uint64) ([]byte, error) {
-	p := make([]byte, layout.InodeSize)
-	return p, v.readInodeInto(p, block, off, ino)
-}
-
-func (v *Volume) readInodeInto(p []byte, block uint64, off int, ino uint64) error {
+// readInode fills p with one inode from the device.
+func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64) error {
 	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, int64(block)*int64(v.g.BlockSize)+int64(off))
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+layout.InodeSize-4, "checksum does not match", nil)
@@ -77,7 +72,7 @@ func (v *Volume) readInodes(block uint64, p []byte) error {
 	first := v.g.InodeNumber(group, uint32(block-v.g.InodeTable(group))*uint32(per))
 	for i := range per {
 		off := i * layout.InodeSize
-		if err := v.readInodeInto(p[off:off+layout.InodeSize], block, off, first+uint64(i)); err != nil {
+		if err := v.readInode(p[off:off+layout.InodeSize], block, off, first+uint64(i)); err != nil {
 			return err
 		}
 	}
@@ -182,7 +177,7 @@ func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
 	}
 	ino := Ino(g.InodeNumber(group, index))
 	block, off := g.InodePlace(uint64(ino))
-	p, err := v.inodeBytes(block, off, uint64(ino))
+	p, err := o.inodeBytes(block, off, uint64(ino))
 	if err != nil {
 		return 0, in, err
 	}
@@ -241,7 +236,7 @@ func (o *op) findFree(group uint64, init uint32) (uint32, error) {
 func (o *op) slotFree(ino uint64) (bool, error) {
 	var in layout.Inode
 	block, off := o.v.g.InodePlace(ino)
-	p, err := o.v.inodeBytes(block, off, ino)
+	p, err := o.inodeBytes(block, off, ino)
 	if err != nil {
 		return false, err
 	}

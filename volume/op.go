@@ -41,6 +41,9 @@ type op struct {
 	delay0  delay
 	time    layout.Time
 	timed   bool
+	read    viewBlocks             // of a read-only operation
+	buf     [layout.InodeSize]byte // the inode that is being read
+	din     layout.Inode           // scratch of a view: the directory that it is about
 }
 
 // newOp begins an operation that may change something; mu is held.
@@ -72,16 +75,6 @@ func (o *op) rollback() {
 
 // changed reports whether the operation has changed anything.
 func (o *op) changed() bool { return len(o.undo) > 0 || o.v.totals != o.totals0 }
-
-// view runs a read-only operation, beside others.
-func (v *Volume) view(fn func(o *op) error) error {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if v.closed {
-		return ErrClosed
-	}
-	return public(fn(&op{v: v}))
-}
 
 // trimFirst is the error of an operation that must wait until the blocks behind the end of an
 // inode, cut off by an earlier operation, have been freed. It never leaves the package.
@@ -249,49 +242,64 @@ func (v *Volume) lookup(no uint64, k layout.Kind) ([]byte, error) {
 	return v.committed(no, k)
 }
 
-// committed is lookup without the running transaction; the slice is frozen.
-func (v *Volume) committed(no uint64, k layout.Kind) ([]byte, error) {
+// held is the newest version of a metadata block if it is not on the device yet, else nil.
+func (v *Volume) held(no uint64) []byte {
+	if t := v.tx.blocks[no]; t != nil {
+		return t.data
+	}
+	return v.sent(no)
+}
+
+// sent is held without the running transaction.
+func (v *Volume) sent(no uint64) []byte {
 	if v.committing != nil {
 		if t := v.committing.blocks[no]; t != nil {
-			return t.data, nil
+			return t.data
 		}
 	}
 	if v.log != nil {
-		if p := v.log.Pending(no); p != nil {
-			return p, nil
-		}
+		return v.log.Pending(no)
 	}
-	if no >= v.g.Blocks {
-		return nil, layout.Corrupt(k.String(), no, 0, "a block number beyond the volume", nil)
+	return nil
+}
+
+// committed is lookup without the running transaction; the slice is frozen.
+func (v *Volume) committed(no uint64, k layout.Kind) ([]byte, error) {
+	if p := v.sent(no); p != nil {
+		return p, nil
 	}
 	if p := v.cache.get(no); p != nil {
 		return p, nil
 	}
 	gen := v.cache.generation(no)
 	p := make([]byte, v.g.BlockSize)
-	off := int64(no) * int64(v.g.BlockSize)
-	if k == layout.KindInodes {
-		if err := v.readInodes(no, p); err != nil {
-			return nil, err
-		}
-	} else {
-		_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, off)
-		if errors.Is(err, disk.ErrChecksum) {
-			return nil, layout.Corrupt(k.String(), no, v.g.BlockSize-4, "checksum does not match", nil)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%v (block %d): %w", k, no, ioError(err))
-		}
-		if h := layout.DecodeHeader(p); h.Kind != k {
-			return nil, layout.Corrupt(k.String(), no, 0, h.Kind.String(), k.String())
-		}
+	if err := v.fetch(no, k, p); err != nil {
+		return nil, err
 	}
 	v.cache.put(no, p, gen)
 	return p, nil
 }
 
-// Read is the newest version of a metadata block, verified; it must not be changed.
-func (o *op) Read(no uint64, k layout.Kind) ([]byte, error) { return o.v.lookup(no, k) }
+// fetch fills p with a metadata block from the device, verified.
+func (v *Volume) fetch(no uint64, k layout.Kind, p []byte) error {
+	if no >= v.g.Blocks {
+		return layout.Corrupt(k.String(), no, 0, "a block number beyond the volume", nil)
+	}
+	if k == layout.KindInodes {
+		return v.readInodes(no, p)
+	}
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, int64(no)*int64(v.g.BlockSize))
+	if errors.Is(err, disk.ErrChecksum) {
+		return layout.Corrupt(k.String(), no, v.g.BlockSize-4, "checksum does not match", nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%v (block %d): %w", k, no, ioError(err))
+	}
+	if h := layout.DecodeHeader(p); h.Kind != k {
+		return layout.Corrupt(k.String(), no, 0, h.Kind.String(), k.String())
+	}
+	return nil
+}
 
 // save keeps the version of a block of the transaction before this operation.
 func (o *op) save(no uint64, t *txBlock) {

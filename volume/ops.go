@@ -696,11 +696,11 @@ func (o *op) setattr(ino Ino, s *SetAttr) (in layout.Inode, err error) {
 // ErrStale (there is no inode dir).
 func (v *Volume) Lookup(dir Ino, name string) (a Attr, err error) {
 	err = v.view(func(o *op) error {
-		din, err := o.directory(dir)
-		if err != nil {
+		var err error
+		if o.din, err = o.directory(dir); err != nil {
 			return err
 		}
-		ino, in, err := o.entry(dir, &din, name)
+		ino, in, err := o.entry(dir, &o.din, name)
 		a = o.attr(ino, &in)
 		return err
 	})
@@ -863,7 +863,8 @@ func (v *Volume) ReadDir(dir Ino, pos uint64, fn func(DirEntry) bool) error {
 				return err
 			}
 			generation = in.Generation
-			d := o.dir(dir, &in)
+			o.din = in
+			d := o.dir(dir, &o.din)
 			for {
 				e, _, next, ok, err := d.Next(pos)
 				if err != nil || !ok {

@@ -260,7 +260,8 @@ func (r *reader) node(dir, name string, a volume.Attr, depth int) error {
 		r.tally.up()
 	}
 	if r.state != nil {
-		r.state.nodes = r.state.nodes.put(uint64(a.Ino), &n)
+		kept := n // so that n itself need not outlive the call
+		r.state.nodes = r.state.nodes.put(uint64(a.Ino), &kept)
 	}
 	return nil
 }

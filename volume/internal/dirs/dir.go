@@ -29,8 +29,9 @@ type Dir struct {
 	g    *layout.Geometry
 	ino  uint64
 	in   *layout.Inode
-	hash func(name []byte) uint64
-	hint *Hint // never nil
+	key  [16]byte
+	hash func(name []byte) uint64 // by the key
+	hint *Hint                    // nil until there is one; see hints
 
 	ext layout.Extent // the last one found, for mapped; Len 0: none
 
@@ -43,8 +44,19 @@ type Dir struct {
 
 // New is the directory of inode ino, whose decoded form is in; key is the volume's hash key.
 func New(s extents.Store, g *layout.Geometry, key [16]byte, ino uint64, in *layout.Inode) *Dir {
-	return &Dir{s: s, g: g, ino: ino, in: in, hint: new(Hint),
-		hash: func(name []byte) uint64 { return sum(&key, name) }}
+	d := &Dir{s: s, g: g, ino: ino, in: in, key: key}
+	d.hash = d.sum
+	return d
+}
+
+func (d *Dir) sum(name []byte) uint64 { return sum(&d.key, name) }
+
+// hints is the hint that the caller keeps, or one for this operation.
+func (d *Dir) hints() *Hint {
+	if d.hint == nil {
+		d.hint = new(Hint)
+	}
+	return d.hint
 }
 
 // WithHint makes d use h, which the caller keeps from one operation on this directory to the

@@ -432,7 +432,7 @@ func (d *Dir) startIndex() error {
 	root.fill(list)
 	d.in.IndexRoot = root.no
 	d.in.Flags |= layout.FlagIndexed
-	*d.hint = Hint{ino: d.ino, gen: d.in.Generation} // what an earlier map said is void
+	*d.hints() = Hint{ino: d.ino, gen: d.in.Generation} // what an earlier map said is void
 	return d.setSpace(0, layout.SpaceByte(l.largest()))
 }
 

@@ -104,7 +104,7 @@ func (l *Loader) Finish() error {
 		}
 		copy(body, l.space[k*per:])
 	}
-	*d.hint = Hint{ino: d.ino, gen: d.in.Generation}
+	*d.hints() = Hint{ino: d.ino, gen: d.in.Generation}
 	return d.buildIndex(l.list)
 }
 

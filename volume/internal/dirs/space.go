@@ -69,7 +69,7 @@ func (d *Dir) spaceBlock(k uint64, edit bool) (no uint64, body []byte, found boo
 func (d *Dir) setSpace(logical uint64, v uint8) error {
 	per := uint64(layout.SpacePerBlock(d.g.BlockSize))
 	k, i := logical/per, int(logical%per)
-	d.hint.set(logical, v)
+	d.hints().set(logical, v)
 	no, body, found, err := d.spaceBlock(k, false)
 	switch {
 	case err != nil:
@@ -152,7 +152,7 @@ func (d *Dir) findSpace(n uint64, need int) (logical uint64, exists bool, err er
 func (d *Dir) scanSpace(n uint64, c int, fn func(l uint64, v uint8) (take, more bool, err error)) (uint64, bool, error) {
 	per := uint64(layout.SpacePerBlock(d.g.BlockSize))
 	first := true
-	for l := d.hint.low[c]; l < n; l = (l/per + 1) * per {
+	for l := d.hints().low[c]; l < n; l = (l/per + 1) * per {
 		_, body, found, err := d.spaceBlock(l/per, false)
 		if err != nil {
 			return 0, false, err
@@ -171,7 +171,7 @@ func (d *Dir) scanSpace(n uint64, c int, fn func(l uint64, v uint8) (take, more 
 				return 0, false, d.badSpace(base + uint64(i))
 			}
 			if first {
-				d.hint.found(c, base+uint64(i))
+				d.hints().found(c, base+uint64(i))
 				first = false
 			}
 			take, more, err := fn(base+uint64(i), v)
@@ -184,7 +184,7 @@ func (d *Dir) scanSpace(n uint64, c int, fn func(l uint64, v uint8) (take, more 
 		}
 	}
 	if first {
-		d.hint.found(c, n)
+		d.hints().found(c, n)
 	}
 	return 0, false, nil
 }
@@ -197,7 +197,7 @@ func (d *Dir) badSpace(l uint64) error {
 func (d *Dir) firstFree(n uint64) (uint64, error) {
 	per := uint64(layout.SpacePerBlock(d.g.BlockSize))
 	at := n
-	for l := min(n, d.hint.low[0]); l < n; l = (l/per + 1) * per {
+	for l := min(n, d.hints().low[0]); l < n; l = (l/per + 1) * per {
 		_, body, found, err := d.spaceBlock(l/per, false)
 		if err != nil {
 			return 0, err
@@ -213,6 +213,6 @@ func (d *Dir) firstFree(n uint64) (uint64, error) {
 			break
 		}
 	}
-	d.hint.found(0, at)
+	d.hints().found(0, at)
 	return at, nil
 }

@@ -11,6 +11,9 @@ func Lookup(s Store, g *layout.Geometry, ino uint64, in *layout.Inode, logical u
 		return e, false, ErrRange
 	}
 	t := &tree{s, g, ino, in}
+	if in.Depth == 0 {
+		return t.inline(logical)
+	}
 	path, err := t.descend(logical, false)
 	if err != nil {
 		return e, false, err
@@ -26,6 +29,25 @@ func Lookup(s Store, g *layout.Geometry, ino uint64, in *layout.Inode, logical u
 	}
 	if i+1 < len(leaf.ents) {
 		end = leaf.ents[i+1].Logical
+	}
+	return layout.Extent{Logical: logical, Len: uint32(min(end-logical, layout.MaxExtentLen))}, false, nil
+}
+
+// inline is Lookup where all extents lie in the inode; nothing is decoded that is not needed.
+func (t *tree) inline(logical uint64) (e layout.Extent, found bool, err error) {
+	if err := t.checkRoot(); err != nil {
+		return e, false, err
+	}
+	end := uint64(layout.MaxLogical)
+	for i := range int(t.in.Extents) {
+		e := layout.GetExtent(t.in.Inline[:], i)
+		if e.Logical > logical {
+			end = e.Logical
+			break
+		}
+		if e.End() > logical {
+			return e, true, nil
+		}
 	}
 	return layout.Extent{Logical: logical, Len: uint32(min(end-logical, layout.MaxExtentLen))}, false, nil
 }

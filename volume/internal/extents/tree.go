@@ -45,24 +45,36 @@ type node struct {
 
 // root decodes the inline area.
 func (t *tree) root() (*node, error) {
-	n := int(t.in.Extents)
-	limit := t.in.MaxInlineExtents() * layout.ExtentSize
-	block, off := t.g.InodePlace(t.ino)
-	what := fmt.Sprintf("inode %d", t.ino)
-	if t.in.Depth > layout.MaxDepth {
-		return nil, layout.Corrupt(what, block, off+136, t.in.Depth, "an extent depth of at most 6")
-	}
-	if err := layout.CheckExtents(t.in.Inline[:limit], n, t.in.Depth == 0, 0, layout.MaxLogical, t.g, what, block); err != nil {
+	if err := t.checkRoot(); err != nil {
 		return nil, err
 	}
-	if t.in.Depth > 0 && n == 0 {
-		return nil, layout.Corrupt(what, block, off+138, "an index without children", nil)
-	}
+	n := int(t.in.Extents)
 	r := &node{height: int(t.in.Depth), high: layout.MaxLogical, ents: make([]layout.Extent, n, n+2)}
 	for i := range r.ents {
 		r.ents[i] = layout.GetExtent(t.in.Inline[:], i)
 	}
 	return r, nil
+}
+
+// checkRoot answers whether the inline area is a possible map.
+func (t *tree) checkRoot() error {
+	n := int(t.in.Extents)
+	limit := t.in.MaxInlineExtents() * layout.ExtentSize
+	check := func(what string, block uint64) error {
+		return layout.CheckExtents(t.in.Inline[:limit], n, t.in.Depth == 0, 0, layout.MaxLogical, t.g, what, block)
+	}
+	if t.in.Depth <= layout.MaxDepth && (t.in.Depth == 0 || n > 0) && check("", 0) == nil {
+		return nil
+	}
+	block, off := t.g.InodePlace(t.ino)
+	what := fmt.Sprintf("inode %d", t.ino)
+	if t.in.Depth > layout.MaxDepth {
+		return layout.Corrupt(what, block, off+136, t.in.Depth, "an extent depth of at most 6")
+	}
+	if err := check(what, block); err != nil {
+		return err
+	}
+	return layout.Corrupt(what, block, off+138, "an index without children", nil)
 }
 
 // child decodes child i of n.
