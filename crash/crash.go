@@ -165,8 +165,8 @@ func newState(p *Point, d *lazy, depth int) *State {
 	return &State{Point: p, Dev: d, Depth: depth, dev: d}
 }
 
-// Decayed is how many of the sectors that went bad by decay the check has met so far: reads
-// failed because of them, or found a replica. What no read has met is not known, and is not
+// Decayed is how many of the sectors that went bad by decay the check has met so far, also in
+// the runs that crashes cut off: reads failed because of them, or found a replica. What no read has met is not known, and is not
 // counted. A sector counts also where it would not have passed anyway, or was written since: if
 // Decayed is 0, decay explains nothing, but not the other way round.
 func (s *State) Decayed() int {

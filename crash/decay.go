@@ -37,21 +37,18 @@ const (
 type cell struct {
 	sectors []int64 // immutable
 	bad     int     // 1 to len(sectors)
-	met     bool    // a read of this run failed because of them
+	met     bool    // a read failed because of them
 }
 
 func newDecay(sectors int64, most int) *decay {
 	return &decay{left: most, free: uint64(sectors), known: make([]int32, sectors)}
 }
 
-// set makes k what o is, with nothing met yet.
+// set makes k what o is.
 func (k *decay) set(o *decay) {
 	k.left, k.free, k.truth, k.healed = o.left, o.free, o.truth, o.healed
 	k.known = append(k.known[:0], o.known...)
 	k.cells = append(k.cells[:0], o.cells...)
-	for i := range k.cells {
-		k.cells[i].met = false
-	}
 }
 
 // dead reports whether a sector is bad in all states.
@@ -71,7 +68,7 @@ func (k *decay) possible() int {
 	return n
 }
 
-// met is how many bad sectors made a read of this run fail.
+// met is how many bad sectors made a read fail, in this run or in one that a crash cut off.
 func (k *decay) met() int {
 	n := 0
 	for i := range k.cells {
@@ -447,6 +444,9 @@ func (d *lazy) readDecayed(p []byte, c disk.Check, places []int64) (int, error) 
 			continue
 		}
 		left, back = append(left, off), append(back, i)
+	}
+	if len(left) == 0 {
+		return 0, disk.ErrBadSector
 	}
 	i, err := d.readPlaces(p, c, left)
 	if err == nil {

@@ -18,7 +18,8 @@ const (
 	toyHome   = 0 // and 1
 	toyHeader = 2 // and 3
 	toyLog    = 4 // commit record, then the payloads
-	toySize   = 7
+	toyTwin   = 7 // the log again, where there are two
+	toySize   = 10
 )
 
 // toy breaks one rule of the journal at a time.
@@ -31,6 +32,10 @@ type toy struct {
 	ackEarly           bool // an operation counts as synced before the flush
 	recoveryNoFlush    bool // recovery moves the tail in the epoch of its home writes
 	recoveryIncrements bool // recovery adds instead of setting
+	badIsZero          bool // a home that cannot be read counts as never written
+	lostHeaderIsZero   bool // without a good header the log begins at the first transaction
+	olderHeader        bool // (healthy) the log is replayed with either header
+	twoLogs            bool // (healthy) the log is written twice: one of its sectors may decay
 	recoveryNoHeader   bool // (healthy) recovery leaves the tail
 }
 
@@ -71,6 +76,11 @@ func (j toy) commit(dev disk.Device, seq, value uint64, mark func(string, ...any
 	err := errors.Join(
 		j.write(dev, toyLog, toySector(seq, uint64(sum))),
 		j.write(dev, toyLog+1, payload))
+	if j.twoLogs {
+		err = errors.Join(err,
+			j.write(dev, toyTwin, toySector(seq, uint64(sum))),
+			j.write(dev, toyTwin+1, payload))
+	}
 	if j.ackEarly {
 		mark("synced %d", seq)
 	}
@@ -85,6 +95,14 @@ func (j toy) commit(dev disk.Device, seq, value uint64, mark func(string, ...any
 		err = errors.Join(err, dev.Flush())
 	}
 	return errors.Join(err, j.header(dev, seq), dev.Flush())
+}
+
+// logs is where the n-th sector of the log lies.
+func (j toy) logs(n int64) []int64 {
+	if j.twoLogs {
+		return []int64{(toyLog + n) * testSector, (toyTwin + n) * testSector}
+	}
+	return []int64{(toyLog + n) * testSector}
 }
 
 var (
@@ -106,13 +124,14 @@ func (j toy) recover(dev disk.Device) error {
 			seq, found = max(seq, toyWord(p, 0)), true
 		}
 	}
-	if !found {
+	if !found && !j.lostHeaderIsZero {
 		return fmt.Errorf("%w: no header", errOpen)
 	}
 	check := disk.Check{Want: residue, Accept: func(p []byte) bool {
-		return toyWord(p, 0) == seq+1
+		n := toyWord(p, 0)
+		return n == seq+1 || j.olderHeader && n == seq+2 // the newer header is lost
 	}}
-	if _, err := dev.ReadChecked(p, check, toyLog*testSector); err != nil {
+	if _, err := dev.ReadChecked(p, check, j.logs(0)...); err != nil {
 		return nil // nothing to replay
 	}
 	seq = toyWord(p, 0)
@@ -121,7 +140,7 @@ func (j toy) recover(dev disk.Device) error {
 		if err := disk.ReadFull(dev, payload, (toyLog+1)*testSector); err != nil {
 			return nil
 		}
-	} else if _, err := dev.ReadChecked(payload, disk.Check{Want: uint32(toyWord(p, 1))}, (toyLog+1)*testSector); err != nil {
+	} else if _, err := dev.ReadChecked(payload, disk.Check{Want: uint32(toyWord(p, 1))}, j.logs(1)...); err != nil {
 		return nil
 	}
 	for i := range 2 {
@@ -157,6 +176,9 @@ func (j toy) check(s *State) error {
 	for i := range values {
 		p := make([]byte, testSector)
 		if _, err := s.Dev.ReadChecked(p, disk.Check{Want: residue}, int64(toyHome+i)*testSector); err != nil {
+			if j.badIsZero {
+				continue
+			}
 			return fmt.Errorf("%w: home %d cannot be read", errAtomicity, i)
 		}
 		values[i] = toyWord(p, 0)

@@ -22,6 +22,7 @@ const (
 	ErrInvariant                     // fsck found a breach
 	ErrIdempotence                   // opening the image again gives something else
 	ErrUnusable                      // new operations fail, or do not last
+	ErrUnnoticed                     // something is lost, and it is not said, or not where
 	ErrPanic                         // the program under test fell over
 	classes
 )
@@ -36,6 +37,7 @@ var classNames = [classes]struct{ name, meaning string }{
 	ErrInvariant:    {"invariant broken", "fsck found a breach"},
 	ErrIdempotence:  {"recovery not idempotent", "opening the image a second time gives something else"},
 	ErrUnusable:     {"not usable afterwards", "new operations fail or do not last"},
+	ErrUnnoticed:    {"damage not noticed", "something is lost, and it is not said what"},
 	ErrPanic:        {"panic", "the program fell over"},
 }
 

@@ -20,9 +20,12 @@ func (x *session) check(s *crash.State) (err error) {
 	if err != nil {
 		return err
 	}
-	k, err := x.judge(s.Dev, at)
+	v, k, err := x.open(s.Dev, at)
 	if k >= 0 {
 		s.Note(strconv.Itoa(k))
+	}
+	if s.Decayed() > 0 {
+		return x.decayed(s, v, at, k, err)
 	}
 	if err != nil {
 		return err
@@ -32,42 +35,47 @@ func (x *session) check(s *crash.State) (err error) {
 	}
 	// What follows writes to an overlay: it is no part of the recovery in which a crash is explored.
 	over := disk.NewOverlay(s.Dev, x.trace.SectorSize)
-	v, err := volume.Open(over, x.options())
-	if err != nil {
-		return x.broken(workload.ErrIdempotence, at, k, err)
+	class := workload.ErrIdempotence
+	if v, err = volume.Open(over, x.options()); err == nil {
+		err = x.same(v, k)
 	}
-	if err := x.same(v, k); err != nil {
-		return x.broken(workload.ErrIdempotence, at, k, err)
+	if err == nil {
+		class, err = workload.ErrUnusable, x.use(over, v, k)
 	}
-	if err := x.use(over, v, k); err != nil {
-		return x.broken(workload.ErrUnusable, at, k, err)
+	if err == nil || s.Decayed() > 0 && mediaError(err) { // a sector that nothing before had to read
+		return nil
 	}
-	return nil
+	return x.broken(class, at, k, err)
 }
 
 // judge opens what a crash left, its recovery included, compares the whole tree with the model
 // and lets fsck look at it. The tree is that after k operations, -1 if it is that after none;
 // an error is a *workload.Verdict.
 func (x *session) judge(dev disk.Device, at workload.Progress) (k int, err error) {
-	v, err := volume.Open(dev, x.options())
-	if err != nil {
-		return -1, x.broken(workload.ErrOpen, at, -1, err)
+	_, k, err = x.open(dev, at)
+	return k, err
+}
+
+// open is judge, and gives the volume if it opened.
+func (x *session) open(dev disk.Device, at workload.Progress) (v *volume.Volume, k int, err error) {
+	if v, err = volume.Open(dev, x.options()); err != nil {
+		return nil, -1, x.broken(workload.ErrOpen, at, -1, err)
 	}
 	if k, err = x.run.Judge(v, at); err != nil {
-		return -1, err
+		return v, -1, err
 	}
 	r, err := fsck.Check(dev, fsck.Options{})
 	if err != nil {
-		return k, x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
+		return v, k, x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
 	}
 	if !r.Clean() {
 		verdict := x.broken(workload.ErrInvariant, at, k, nil)
 		for _, f := range r.Findings {
 			verdict.Findings = append(verdict.Findings, f.String())
 		}
-		return k, verdict
+		return v, k, verdict
 	}
-	return k, nil
+	return v, k, nil
 }
 
 func (x *session) broken(class workload.Class, at workload.Progress, k int, cause error) *workload.Verdict {

@@ -170,15 +170,22 @@ func exact(n *big.Int) string {
 	return short(n) + " (all digits with --json)"
 }
 
+// outcome words what the check noted of a state: a number of operations, or words.
+func outcome(note string) string {
+	switch {
+	case note == "":
+		return "no tree"
+	case note[0] < '0' || note[0] > '9':
+		return note
+	}
+	return "after operation " + note
+}
+
 // shows lists the outcomes of a point.
 func shows(r *crash.PointReport) string {
 	var list []string
 	for _, o := range r.Labels {
-		label := "after operation " + o.Label
-		if o.Label == "" {
-			label = "no tree"
-		}
-		list = append(list, fmt.Sprintf("%s (%s)", label, short(o.States)))
+		list = append(list, fmt.Sprintf("%s (%s)", outcome(o.Label), short(o.States)))
 	}
 	return strings.Join(list, ", ")
 }
@@ -193,6 +200,9 @@ func (e *exploration) point(r *crash.PointReport) {
 		fmt.Fprintf(e.out, "\n  VIOLATION %s\n    %s\n    states that fail alike: %s\n", v.ID, strings.ReplaceAll(verdictOf(v.Err, r.Point).Error(), "\n", "\n    "), short(v.States))
 		for _, m := range v.Missing {
 			fmt.Fprintf(e.out, "    not on the disk: %s\n", m)
+		}
+		for _, d := range v.Decayed {
+			fmt.Fprintf(e.out, "    decayed: %d bytes at %d (%s)\n", d.Len, d.Off, e.x.holds(d))
 		}
 		fmt.Fprintln(e.out)
 	}

@@ -50,6 +50,7 @@ type violationJSON struct {
 	States  *big.Int    `json:"states,omitempty"`
 	Missing []string    `json:"missing"`
 	Bad     []badJSON   `json:"bad,omitempty"`
+	Decayed []badJSON   `json:"decayed,omitempty"`
 }
 
 // allowedJSON is the range of operations after which a tree would have been right.
@@ -81,6 +82,9 @@ func violationOf(v *crash.Violation, p *crash.Point) violationJSON {
 	}
 	for _, m := range v.Missing {
 		w.Missing = append(w.Missing, m.String())
+	}
+	for _, d := range v.Decayed {
+		w.Decayed = append(w.Decayed, badJSON{d.Off, d.Len})
 	}
 	for _, b := range v.Bad {
 		w.Bad = append(w.Bad, badJSON{b.Off, b.Len})

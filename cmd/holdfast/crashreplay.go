@@ -46,7 +46,7 @@ func crashReplayCommand() *cobra.Command {
 			case err != nil:
 				fmt.Fprintf(w, "verdict: %v\n", verdictOf(err, image.Point))
 			default:
-				fmt.Fprintf(w, "verdict: good: the tree after operation %s\n", k)
+				fmt.Fprintf(w, "verdict: good: the tree %s\n", outcome(k))
 			}
 			return nil
 		},
