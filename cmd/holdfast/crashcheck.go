@@ -25,7 +25,7 @@ func (x *session) check(s *crash.State) (err error) {
 		s.Note(strconv.Itoa(k))
 	}
 	if s.Decayed() > 0 {
-		return x.decayed(s, v, at, k, err)
+		return x.decayed(s, v, at, err)
 	}
 	if err != nil {
 		return err

@@ -32,8 +32,8 @@ func namesDamage(r *fsck.Report) bool {
 }
 
 // decayed judges a state in which the check met sectors that had gone bad: v is the volume if it
-// opened, and the tree that after k operations if strict, the judgement of sound media, says so.
-func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress, k int, strict error) error {
+// opened, strict the judgement of sound media.
+func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress, strict error) error {
 	var verdict *workload.Verdict
 	switch {
 	case strict == nil:
