@@ -80,7 +80,7 @@ type Verdict struct {
 	Cause    error    // what the volume said
 }
 
-// maxDiff is how many lines of differences or findings Lines shows.
+// maxDiff is how many lines of differences or findings Error shows.
 const maxDiff = 20
 
 // Allowed says which trees would have been right.
@@ -93,8 +93,9 @@ func (e *Verdict) Allowed() string {
 }
 
 // Lines says what was found: findings, or the difference to the nearest allowed tree, of which
-// a line with "-" is missing and one with "+" is too much. At most maxDiff, then a count.
-func (e *Verdict) Lines() []string {
+// a line with "-" is missing and one with "+" is too much. If they are more than most, and
+// that is not 0, the last tells how many more.
+func (e *Verdict) Lines(most int) []string {
 	lines := slices.Clip(e.Findings)
 	var times []string // the least telling, last
 	for _, d := range e.Diff {
@@ -105,8 +106,8 @@ func (e *Verdict) Lines() []string {
 		}
 	}
 	lines = append(lines, times...)
-	if n := len(lines) - maxDiff; n > 0 {
-		lines = append(lines[:maxDiff:maxDiff], fmt.Sprintf("... and %d lines more", n))
+	if n := len(lines) - most; n > 0 && most > 0 {
+		lines = append(lines[:most-1:most-1], fmt.Sprintf("and %d lines more", n+1))
 	}
 	return lines
 }
@@ -129,7 +130,7 @@ func (e *Verdict) Error() string {
 	if len(e.Diff) > 0 {
 		fmt.Fprintf(&b, "\nnearest: the tree after operation %d; the image has + and lacks -", e.Nearest)
 	}
-	for _, line := range e.Lines() {
+	for _, line := range e.Lines(maxDiff) {
 		fmt.Fprintf(&b, "\n  %s", line)
 	}
 	return b.String()

@@ -80,7 +80,7 @@ func TestClasses(t *testing.T) {
 			if verdict.Nearest < c.p.Synced || verdict.Nearest > c.p.Started {
 				t.Errorf("the nearest tree, after operation %d, is not allowed", verdict.Nearest)
 			}
-			if len(verdict.Lines()) == 0 {
+			if len(verdict.Lines(0)) == 0 {
 				t.Error("no difference is shown")
 			}
 		})
@@ -100,8 +100,8 @@ func TestVerdictText(t *testing.T) {
 	for i := range 3 * maxDiff {
 		v.Findings = append(v.Findings, fmt.Sprint("finding ", i))
 	}
-	lines := v.Lines()
-	if len(lines) != maxDiff+1 || lines[maxDiff] != "... and 40 lines more" || v.Findings[maxDiff] != "finding 20" {
+	lines := v.Lines(maxDiff)
+	if len(lines) != maxDiff || lines[maxDiff-1] != "and 41 lines more" || v.Findings[maxDiff] != "finding 20" || len(v.Lines(0)) != 3*maxDiff {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
 	}
 	if !strings.Contains(v.Error(), "after operations 1 to 3 (1 synced, 2 finished, 3 started)") {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/big"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 func crashExploreCommand() *cobra.Command {
 	var override, html string
-	var first, asJSON, quiet bool
+	var first, asJSON, quiet, verbose bool
 	var model modelFlags
 	var budget, workers, nested, keep int
 	c := &cobra.Command{
@@ -37,7 +36,7 @@ func crashExploreCommand() *cobra.Command {
 				return badInput(err)
 			}
 			w := cmd.OutOrStdout()
-			p := &exploration{x: x, out: w}
+			p := &exploration{x: x, out: w, script: args[0], override: override}
 			opt := crash.Options{MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
 			if err := model.apply(&opt); err != nil {
 				return err
@@ -45,11 +44,16 @@ func crashExploreCommand() *cobra.Command {
 			if workers == 0 {
 				opt.Workers = runtime.GOMAXPROCS(0)
 			}
-			if !asJSON && !quiet {
+			if verbose && !asJSON && !quiet {
 				p.head()
 				opt.Progress = p.inOrder
+			} else if tty := terminal(cmd.ErrOrStderr()); tty != nil {
+				opt.Progress = progressLine(tty, x)
 			}
 			report, err := crash.Explore(x.trace, opt, x.check)
+			if opt.Progress != nil && !verbose {
+				fmt.Fprint(cmd.ErrOrStderr(), clearLine)
+			}
 			if err != nil {
 				return badInput(fmt.Errorf("%s: %w", args[0], err))
 			}
@@ -63,6 +67,9 @@ func crashExploreCommand() *cobra.Command {
 			if asJSON {
 				err = json.NewEncoder(w).Encode(toJSON(x, report))
 			} else {
+				if !verbose && !quiet {
+					p.folded(report)
+				}
 				err = p.summary(report)
 			}
 			switch {
@@ -84,6 +91,7 @@ func crashExploreCommand() *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
 	f.IntVar(&nested, "nested", 0, "depth of crashes inside recovery to explore as well")
+	f.BoolVarP(&verbose, "verbose", "v", false, "every crash point, as it is done, and every violation kept, in full")
 	f.BoolVarP(&quiet, "quiet", "q", false, "only the summary")
 	f.IntVar(&budget, "max-leaves", 0, "leaves explored per crash point at most (0: no bound)")
 	f.IntVarP(&workers, "workers", "j", 0, "crash points explored at once (0: one per core)")
@@ -92,7 +100,12 @@ func crashExploreCommand() *cobra.Command {
 
 // replayCommand is the line that rebuilds a state.
 func replayCommand(script, override, id string) string {
-	words := []string{"holdfast", "crash", "replay", script, id, "-o", "crash.img"}
+	return crashCommandLine("replay", script, override, id, "-o", "crash.img")
+}
+
+// crashCommandLine is a line for a shell.
+func crashCommandLine(verb, script, override string, more ...string) string {
+	words := append([]string{"holdfast", "crash", verb, script}, more...)
 	if override != "" {
 		words = append(words, "--image", override)
 	}
@@ -111,115 +124,4 @@ func shellWord(w string) string {
 		return w
 	}
 	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-}
-
-// exploration prints what an exploration finds.
-type exploration struct {
-	x       *session
-	out     io.Writer
-	next    int // the point to print next
-	waiting map[int]*crash.PointReport
-}
-
-// inOrder prints points in their order, whatever the order in which they were finished.
-func (e *exploration) inOrder(r *crash.PointReport) {
-	if e.waiting == nil {
-		e.waiting = map[int]*crash.PointReport{}
-	}
-	e.waiting[r.Point.Index] = r
-	for r = e.waiting[e.next]; r != nil; r = e.waiting[e.next] {
-		delete(e.waiting, e.next)
-		e.next++
-		e.point(r)
-	}
-}
-
-func (e *exploration) head() {
-	fmt.Fprintf(e.out, "trace %016x: %d operations, sectors of %d bytes\n\n", e.x.trace.Hash(), len(e.x.script.Ops), e.x.trace.SectorSize)
-	fmt.Fprintf(e.out, "%5s  %-34s %8s %14s %7s  %s\n", "point", "operation in flight", "sectors", "legal states", "leaves", "the image then shows (states)")
-}
-
-// operation names the operation in flight at a point.
-func (e *exploration) operation(p *crash.Point) string {
-	at, err := progress(p)
-	switch {
-	case err != nil:
-		return err.Error()
-	case at.Started > at.Finished:
-		return fmt.Sprintf("%d %s", at.Started, e.x.script.Ops[at.Started-1])
-	case at.Started == len(e.x.script.Ops):
-		return "close"
-	}
-	return fmt.Sprintf("between %d and %d", at.Finished, at.Finished+1)
-}
-
-// short prints a big number: all digits while they fit, then a power of ten.
-func short(n *big.Int) string {
-	s := n.String()
-	if len(s) <= 12 {
-		return s
-	}
-	return fmt.Sprintf("%s.%se%d", s[:1], s[1:3], len(s)-1)
-}
-
-// exact prints every digit while they fit on a line; --json always has them all.
-func exact(n *big.Int) string {
-	if s := n.String(); len(s) <= 120 {
-		return s
-	}
-	return short(n) + " (all digits with --json)"
-}
-
-// outcome words what the check noted of a state: a number of operations, or words.
-func outcome(note string) string {
-	switch {
-	case note == "":
-		return "no tree"
-	case note[0] < '0' || note[0] > '9':
-		return note
-	}
-	return "after operation " + note
-}
-
-// shows lists the outcomes of a point.
-func shows(r *crash.PointReport) string {
-	var list []string
-	for _, o := range r.Labels {
-		list = append(list, fmt.Sprintf("%s (%s)", outcome(o.Label), short(o.States)))
-	}
-	return strings.Join(list, ", ")
-}
-
-func (e *exploration) point(r *crash.PointReport) {
-	op := e.operation(r.Point)
-	if len(op) > 34 {
-		op = op[:33] + "…"
-	}
-	fmt.Fprintf(e.out, "%5d  %-34s %8d %14s %7d  %s\n", r.Point.Index, op, r.Point.Sectors, short(r.States), r.Leaves, shows(r))
-	for _, v := range r.Kept {
-		fmt.Fprintf(e.out, "\n  VIOLATION %s\n    %s\n    states that fail alike: %s\n", v.ID, strings.ReplaceAll(verdictOf(v.Err, r.Point).Error(), "\n", "\n    "), short(v.States))
-		for _, m := range v.Missing {
-			fmt.Fprintf(e.out, "    not on the disk: %s\n", m)
-		}
-		for _, d := range v.Decayed {
-			fmt.Fprintf(e.out, "    decayed: %d bytes at %d (%s)\n", d.Len, d.Off, e.x.holds(d))
-		}
-		fmt.Fprintln(e.out)
-	}
-	if r.Limit != "" {
-		fmt.Fprintf(e.out, "       not covered: %s\n", r.Limit)
-	}
-}
-
-func (e *exploration) summary(r *crash.Report) error {
-	verdict := "certificate: the leaves stand for every legal state, each once"
-	if !r.Complete() {
-		verdict = fmt.Sprintf("no certificate: %s states were not covered", short(new(big.Int).Sub(r.States, r.Covered)))
-	}
-	fmt.Fprintf(e.out, "\n%d crash points, %s legal states, %d leaves, %d violations\n", len(r.Points), short(r.States), r.Leaves, r.Violations)
-	if n := &r.Nested; n.Points > 0 {
-		fmt.Fprintf(e.out, "inside recovery: %d crash points, %d of them distinct, %d leaves, to depth %d\n", n.Points, n.Distinct, n.Leaves, n.Deepest)
-	}
-	_, err := fmt.Fprintf(e.out, "legal states %s\nleaves' sum  %s\n%s\n", exact(r.States), exact(r.Covered), verdict)
-	return err
 }

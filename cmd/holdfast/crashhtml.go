@@ -109,7 +109,7 @@ func newPage(name string, x *session, r *crash.Report, replay func(id string) st
 		p.Badge, p.BadgeClass = "Nothing fails, but not every state is covered", "warn"
 	}
 	if !p.Certified {
-		p.Lacking = lacking(r)
+		p.Lacking = lacking(r) + "."
 	}
 	writes, flushes := 0, 0
 	for _, ev := range x.trace.Events {
@@ -151,12 +151,15 @@ func newPage(name string, x *session, r *crash.Report, replay func(id string) st
 		p.CleanPoints = p.CleanPoints || q.Violating == 0
 		for _, v := range q.Kept {
 			shown++
-			p.Violations = append(p.Violations, newPageViolation(v, q.Point, replay))
+			p.Violations = append(p.Violations, newPageViolation(x, v, q.Point, replay))
 		}
 	}
 	p.Shown = fmt.Sprintf("%s shown of %s.", counted(shown, "failing leaf is", "failing leaves are"), fmt.Sprint(r.Violations))
 	return p
 }
+
+// maxReported is how many lines a page shows of what was found at one state.
+const maxReported = 50
 
 // counted is a number and its noun.
 func counted(n int, one, many string) string {
@@ -196,10 +199,10 @@ func lacking(r *crash.Report) string {
 	}
 	for _, p := range r.Points {
 		if p.Limit != "" {
-			return fmt.Sprintf("%s (point %d: %s).", s, p.Point.Index, p.Limit)
+			return fmt.Sprintf("%s (point %d: %s)", s, p.Point.Index, p.Limit)
 		}
 	}
-	return s + "."
+	return s
 }
 
 // logBar is the length of a bar in percent: 0 for nothing, 100 for most, by the number of bits.
@@ -213,16 +216,12 @@ func logBar(n, most *big.Int) int {
 func pageOutcomes(r *crash.PointReport) []pageOutcome {
 	var list []pageOutcome
 	for _, o := range r.Labels {
-		text := "no tree"
-		if o.Label != "" {
-			text = "after operation " + o.Label
-		}
-		list = append(list, pageOutcome{Text: text, States: short(o.States), Bad: o.Label == ""})
+		list = append(list, pageOutcome{Text: outcome(o.Label), States: short(o.States), Bad: o.Label == ""})
 	}
 	return list
 }
 
-func newPageViolation(v *crash.Violation, point *crash.Point, replay func(id string) string) pageViolation {
+func newPageViolation(x *session, v *crash.Violation, point *crash.Point, replay func(id string) string) pageViolation {
 	verdict := verdictOf(v.Err, point)
 	p := pageViolation{
 		violationJSON: violationOf(v, point), Point: point.Index,
@@ -239,7 +238,7 @@ func newPageViolation(v *crash.Violation, point *crash.Point, replay func(id str
 		p.Nearest = fmt.Sprintf("the tree after operation %d", verdict.Nearest)
 		p.LinesName = "Against the nearest allowed tree: − is missing, + is too much"
 	}
-	for _, line := range verdict.Lines() {
+	for _, line := range verdict.Lines(maxReported) {
 		class := ""
 		if strings.HasPrefix(line, "+ ") {
 			class = "add"
@@ -252,7 +251,7 @@ func newPageViolation(v *crash.Violation, point *crash.Point, replay func(id str
 		p.Missing = append(p.Missing, pageLine{writeClass(m.Label), m.String()})
 	}
 	for _, d := range v.Decayed {
-		p.Missing = append(p.Missing, pageLine{"", fmt.Sprintf("decayed: %d bytes at %d", d.Len, d.Off)})
+		p.Missing = append(p.Missing, pageLine{"", fmt.Sprintf("decayed: %d bytes at %d (%s)", d.Len, d.Off, x.holds(d))})
 	}
 	return p
 }

@@ -69,7 +69,7 @@ func violationOf(v *crash.Violation, p *crash.Point) violationJSON {
 	w := violationJSON{
 		ID: v.ID, Verdict: verdict.Class.String(), Error: verdict.Error(), During: verdict.During,
 		Allowed: allowedJSON{verdict.Progress.Synced, verdict.Progress.Started},
-		Found:   verdict.Lines(), Depth: v.Depth, States: v.States, Missing: []string{},
+		Found:   verdict.Lines(0), Depth: v.Depth, States: v.States, Missing: []string{},
 	}
 	if verdict.Is >= 0 {
 		w.Is = &verdict.Is
