@@ -12,6 +12,7 @@ import (
 
 	"holdfast/disk"
 	"holdfast/layout"
+	"holdfast/volume"
 )
 
 func TestMain(m *testing.M) {
@@ -91,46 +92,38 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(damageFile(ts.MkAbs(args[0]), args[1], args[2]))
 }
 
-// damageFile changes a byte of the inode or of the first data block of a file in an image.
+// damageFile changes a byte of the inode or of the first data block of a file in an image. It
+// takes no lock: another script may just be starting a command, which holds all files for a moment.
 func damageFile(name, path, what string) error {
-	var ino uint64
-	err := withImage(name, false, func(im *image) error {
-		n, err := im.Tree().Resolve(path, false)
-		ino = uint64(n)
-		return err
-	})
+	p, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	f, err := disk.OpenFile(name, disk.FileOptions{})
+	dev := disk.MemoryFrom(p)
+	v, err := volume.Open(dev, volume.Options{ReadOnly: true})
 	if err != nil {
 		return err
 	}
-	d, err := newDumper(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
+	ino, err := v.Tree().Resolve(path, false)
+	if err := errors.Join(err, v.Close()); err != nil {
+		return err
 	}
-	block, off := d.g.InodePlace(ino)
+	d, err := newDumper(dev)
+	if err != nil {
+		return err
+	}
+	block, off := d.g.InodePlace(uint64(ino))
 	if what == "data" {
-		in, err := d.readInode(ino)
+		in, err := d.readInode(uint64(ino))
 		if err != nil {
-			return errors.Join(err, f.Close())
+			return err
 		}
-		extents, err := d.extents(in, ino)
+		extents, err := d.extents(in, uint64(ino))
 		if err != nil || len(extents) == 0 {
-			return errors.Join(err, f.Close(), errors.New("no data"))
+			return errors.Join(err, errors.New("no data"))
 		}
 		block, off = extents[0].Block, 0
 	}
-	p := make([]byte, d.g.BlockSize)
-	at := int64(block) * int64(d.g.BlockSize)
-	err = disk.ReadFull(f, p, at)
-	if err == nil {
-		p[off+20] ^= 0xff
-		_, err = f.WriteAt(p, at)
-	}
-	if err == nil {
-		err = f.Flush()
-	}
-	return errors.Join(err, f.Close())
+	p[int(block)*d.g.BlockSize+off+20] ^= 0xff
+	return os.WriteFile(name, p, 0o644)
 }
