@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -89,6 +90,10 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func damage(ts *testscript.TestScript, _ bool, args []string) {
+	// A command that another script starts would hold the lock of a file that is open here from its
+	// fork to its exec.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	ts.Check(damageFile(ts.MkAbs(args[0]), args[1], args[2]))
 }
 
