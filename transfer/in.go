@@ -18,7 +18,8 @@ func FromDir(v *volume.Volume, hostDir string, o Options) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	err = drain(src, s)
+	s.replace = o.Manifest != nil // it comes behind the tree, and into it
+	err = drain(withManifest(src, &o), s)
 	return s.stats, bare(err)
 }
 

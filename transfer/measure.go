@@ -12,6 +12,7 @@ type Need struct {
 	Files  uint64 // inodes: all that is there, each once, the top included
 	Blocks uint64 // of the volume: content, directories, long links and their indexes, at most
 	Bytes  uint64 // of content, without the host's holes
+	Xattrs uint64 // files with extended attributes
 }
 
 // Measure is how much room what FromDir copies with these options needs in a volume with
@@ -32,7 +33,7 @@ func Measure(hostDir string, blockSize int) (Need, error) {
 func (o *Options) measure(src source, blockSize int) (Need, error) {
 	m := measure{block: blockSize, dirs: map[string]*dirSize{}}
 	m.dir(".")
-	err := drain(src, &m)
+	err := drain(withManifest(src, o), &m)
 	return m.Need, bare(err)
 }
 
@@ -113,6 +114,7 @@ func (m *measure) xattrs(e *entry) {
 		bytes += len(name) + len(value) + 16
 	}
 	if bytes > 0 {
+		m.Xattrs++
 		body := m.block - overhead
 		m.Blocks += uint64((bytes + body - 1) / body)
 	}

@@ -447,7 +447,7 @@ func FromTar(v *volume.Volume, dir volume.Ino, r io.Reader, name string, o Optio
 	if err != nil {
 		return Stats{}, err
 	}
-	err = drain(src, sink)
+	err = drain(withManifest(src, &o), sink)
 	return sink.stats, bare(err)
 }
 

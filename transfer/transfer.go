@@ -47,6 +47,8 @@ type Options struct {
 	// KeepGoing makes ToDir and CopyOut leave out what cannot be read from a damaged volume, and
 	// name it in Stats.Warnings, rather than stop there.
 	KeepGoing bool
+	// Manifest, if not nil, changes what FromDir and FromTar make. Owner is then that of what it does not speak of.
+	Manifest *Manifest
 	// Dense writes zeros out; otherwise blocks of them become holes.
 	Dense bool
 }

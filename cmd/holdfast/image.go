@@ -14,6 +14,13 @@ import (
 // forceShare is the global flag --force-share.
 var forceShare bool
 
+// imageOffset is the global flag --offset, and whether it is given: where in the file an image
+// begins.
+var (
+	imageOffset sizeFlag
+	offsetGiven bool
+)
+
 // image is an open volume and the file below it.
 type image struct {
 	*volume.Volume
@@ -47,7 +54,7 @@ func openImage(name string, write bool) (*image, error) {
 
 // openFile opens and locks the file of an image.
 func openFile(name string, write bool) (*disk.File, error) {
-	f, err := disk.OpenFile(name, disk.FileOptions{ReadOnly: !write, ForceShare: forceShare && !write})
+	f, err := disk.OpenFile(name, disk.FileOptions{ReadOnly: !write, ForceShare: forceShare && !write, Offset: imageOffset.n})
 	if errors.Is(err, disk.ErrInUse) {
 		hint := ""
 		if !write {

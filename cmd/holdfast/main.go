@@ -106,11 +106,14 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{exitUsage, err} })
 	root.PersistentFlags().BoolVar(&forceShare, "force-share", false, "read an image that another process has open for writing")
+	imageOffset, offsetGiven = sizeFlag{}, false
+	root.PersistentFlags().Var(&imageOffset, "offset", "where in the file the image begins (inside a partitioned disk)")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { offsetGiven = cmd.Flags().Changed("offset") }
 	root.AddCommand(
 		mkfsCommand(), fsckCommand(),
 		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),
 		cpCommand(), mkdirCommand(), mknodCommand(), touchCommand(), truncateCommand(), chmodCommand(), chownCommand(),
-		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(),
+		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(), tarCommand(),
 		dumpCommand(), crashCommand(), versionCommand(), manCommand(),
 	)
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,18 +27,33 @@ type mkfsOptions struct {
 	blockSize, sector sizeFlag
 	inodes            uint64
 	free              string
-	force, quiet      bool
+	journal, owner    string
+	exclude           []string
+	manifest          string
+	force, quiet, dry bool
+	stdin             io.Reader
+	out, errOut       io.Writer
+	warn              func(text string)
 }
 
 func mkfsCommand() *cobra.Command {
 	var o mkfsOptions
 	c := &cobra.Command{
 		Use:   "mkfs IMAGE [SIZE]",
-		Short: "Make an image, empty or from a directory",
-		Long: `Make an image file, empty or holding what a directory holds.
+		Short: "Make an image, empty or from a directory or an archive",
+		Long: `Make an image file, empty or holding what a directory or a tar archive holds (compressed with
+gzip, zstd or bzip2, or not at all; - is standard input).
 
-Without a SIZE an image made --from a directory is as small as its contents allow plus
---free. With SOURCE_DATE_EPOCH set, the same directory gives the same bytes.`,
+Without a SIZE an image made --from something is as small as its contents allow plus --free.
+With SOURCE_DATE_EPOCH set, the same source gives the same bytes. The image gets its name when
+it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
+the last write.
+
+A --manifest is a device table, as mkfs.ubifs and genext2fs read it: lines of
+  NAME TYPE MODE UID GID MAJOR MINOR START INC COUNT
+TYPE is f (a file of the source), d (a directory), r (a directory and all below it), c, b (a
+device) or p (a FIFO); - leaves what the source says; odd bytes in a NAME are \ and three octal
+digits; # begins a comment.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			size := int64(-1)
@@ -47,20 +64,27 @@ Without a SIZE an image made --from a directory is as small as its contents allo
 				}
 				size = n
 			}
-			return mkfs(cmd.OutOrStdout(), args[0], size, &o)
+			o.stdin, o.out, o.errOut = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			o.warn = func(text string) { fmt.Fprintf(o.errOut, "%s: warning: %s\n", commandName(cmd), text) }
+			return mkfs(args[0], size, &o)
 		},
 	}
 	o.blockSize.n, o.sector.n = 4096, 512
 	f := c.Flags()
-	f.StringVar(&o.from, "from", "", "fill the image with what this directory holds")
+	f.StringVar(&o.from, "from", "", "fill the image with what this directory or archive holds")
 	f.StringVarP(&o.label, "label", "L", "", "label, at most 64 bytes")
 	f.StringVarP(&o.id, "uuid", "U", "", "UUID (default: random; with SOURCE_DATE_EPOCH: derived)")
 	f.VarP(&o.blockSize, "block-size", "b", "block size: 1k, 2k or 4k")
 	f.Var(&o.sector, "sector-size", "unit of damage of the disk below: 512 or 4k")
 	f.Uint64VarP(&o.inodes, "inodes", "N", 0, "number of inodes (default: one per 16 KiB, and enough for --from)")
 	f.StringVar(&o.free, "free", "10%", "free space to add when no size is given: a size or a percentage")
+	f.StringVarP(&o.journal, "journal", "J", "", "size of each of the two copies of the log (default: by the size of the image)")
+	f.StringVar(&o.owner, "owner", "", "who owns all that is copied: UID:GID")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out what matches this pattern: a name at any depth or, with a slash, a path from the top")
+	f.StringVar(&o.manifest, "manifest", "", "a file that says owners, modes and devices")
 	f.BoolVarP(&o.force, "force", "F", false, "overwrite an existing file or file system")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	f.BoolVarP(&o.dry, "dry-run", "n", false, "say what would be made, and make nothing")
 	return c
 }
 
@@ -100,51 +124,216 @@ func identity(o *mkfsOptions, epoch time.Time) (id, key [16]byte, err error) {
 	return id, key, nil
 }
 
-func mkfs(out io.Writer, name string, size int64, o *mkfsOptions) error {
+// format is what volume is asked for, but for its size and inodes.
+func (o *mkfsOptions) format(epoch time.Time) (fo volume.FormatOptions, err error) {
+	if len(o.label) > 64 {
+		return fo, usage("--label: %d bytes, at most 64", len(o.label))
+	}
+	fo = volume.FormatOptions{Label: o.label, BlockSize: int(o.blockSize.n), SectorSize: int(o.sector.n), Now: epoch}
+	if bs := fo.BlockSize; bs != 1024 && bs != 2048 && bs != 4096 {
+		return fo, usage("--block-size %d: want 1k, 2k or 4k", o.blockSize.n)
+	}
+	if ss := fo.SectorSize; ss != 512 && ss != 4096 || ss > fo.BlockSize {
+		return fo, usage("--sector-size %d: want 512 or 4k, at most the block size", o.sector.n)
+	}
+	if fo.Now.IsZero() {
+		fo.Now = time.Now()
+	}
+	if o.journal == "none" {
+		return fo, usage("--journal none: a volume without a journal is not built yet")
+	}
+	if o.journal != "" {
+		n, err := parseSize(o.journal)
+		if err != nil || n < int64(fo.BlockSize) {
+			return fo, usage("--journal %q: want a size of at least a block", o.journal)
+		}
+		fo.RunBlocks = uint64(n) / uint64(fo.BlockSize)
+	}
+	fo.UUID, fo.HashKey, err = identity(o, epoch)
+	return fo, err
+}
+
+// source opens --from with all that is said of what is copied; nil if it is not given.
+func (o *mkfsOptions) source(epoch time.Time) (*mkfsSource, error) {
+	if o.from == "" {
+		if o.owner != "" || o.manifest != "" || len(o.exclude) > 0 {
+			return nil, usage("--owner, --exclude and --manifest want a --from")
+		}
+		return nil, nil
+	}
+	t := transfer.Options{Preserve: true, Clamp: epoch}
+	if o.owner != "" {
+		u, g, ok := strings.Cut(o.owner, ":")
+		uid, err := strconv.ParseUint(u, 10, 32)
+		gid, err2 := strconv.ParseUint(g, 10, 32)
+		if !ok || err != nil || err2 != nil || uid == 1<<32-1 || gid == 1<<32-1 {
+			return nil, usage("--owner %q: want UID:GID, two numbers", o.owner)
+		}
+		t.Owner = &transfer.Owner{UID: uint32(uid), GID: uint32(gid)}
+	}
+	match, err := transfer.Match(o.exclude)
+	if err != nil {
+		return nil, usage("--exclude: %w", err)
+	}
+	if o.manifest != "" {
+		f, err := os.Open(o.manifest)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if t.Manifest, err = transfer.ParseManifest(f, o.manifest); err != nil {
+			return nil, err
+		}
+	}
+	src, err := openSource(o.from, o.stdin, t)
+	if err == nil {
+		src.exclude(match)
+	}
+	return src, err
+}
+
+func mkfs(name string, size int64, o *mkfsOptions) error {
 	epoch, err := sourceDate()
 	if err != nil {
 		return err
 	}
-	if len(o.label) > 64 {
-		return usage("--label: %d bytes, at most 64", len(o.label))
-	}
-	now := epoch
-	if now.IsZero() {
-		now = time.Now()
-	}
-	id, key, err := identity(o, epoch)
+	fo, err := o.format(epoch)
 	if err != nil {
 		return err
 	}
-	fo := volume.FormatOptions{Label: o.label, UUID: id, HashKey: key,
-		BlockSize: int(o.blockSize.n), SectorSize: int(o.sector.n), Now: now}
-	var need transfer.Need
-	if o.from != "" {
-		if need, err = transfer.Measure(o.from, int(o.blockSize.n)); err != nil {
-			return err
-		}
-	} else if size < 0 {
+	if o.from == "" && size < 0 && !offsetGiven {
 		return usage("an empty image needs a SIZE")
 	}
-	if fo, size, err = sizing(fo, size, need, o); err != nil {
-		return err
-	}
-	if err := refuseOverwrite(name, o.force); err != nil {
-		return err
-	}
-	// The image grows under another name and gets its own only when it is whole.
-	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
-	stats, err := fill(part, size, fo, o, epoch)
+	src, err := o.source(epoch)
 	if err != nil {
-		return errors.Join(trimPart(err, part, name), ignoreNotExist(os.Remove(part)))
+		return err
 	}
-	if err := os.Rename(part, name); err != nil {
-		return errors.Join(err, os.Remove(part))
+	t := target{name: name, force: o.force}
+	if offsetGiven {
+		if size, err = t.window(size); err != nil {
+			return err
+		}
+	} else if err := refuseOverwrite(name, o.force); err != nil {
+		return err
 	}
-	if o.quiet {
-		return nil
+	var need transfer.Need
+	if src != nil {
+		defer src.close()
+		if st, err := os.Stat(name); err == nil {
+			src.skip = append(src.skip, st)
+		}
+		// What can be read but once needs no measuring if the size is said.
+		if src.stdin == nil || size < 0 {
+			if err := src.spool(name); err != nil {
+				return err
+			}
+			if need, err = src.measure(fo.BlockSize); err != nil {
+				return err
+			}
+		}
 	}
-	return describeImage(out, name, need.Files > 0 || o.from != "", stats)
+	if fo, size, err = sizing(fo, size, need, o); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if o.dry {
+		return describePlan(o.out, name, fo, size, need, src != nil)
+	}
+	stats, err := t.make(size, func(dev *disk.File, st os.FileInfo) (transfer.Stats, error) {
+		if src == nil {
+			return transfer.Stats{}, volume.Format(dev, fo)
+		}
+		src.skip = append(src.skip, st)
+		add, done := func(int64) {}, func() {}
+		if !o.quiet {
+			max := int64(need.Bytes)
+			if need.Files == 0 {
+				max = -1
+			}
+			add, done = byteBar(o.errOut, name, max)
+		}
+		defer done()
+		src.options.Progress = func(_ string, n int64) { add(n) }
+		return src.fill(dev, dev.Name(), fo, need)
+	})
+	if src != nil && src.skipped.Load() {
+		o.warn(fmt.Sprintf("%s: lies in %s and is left out", name, src.dir))
+	}
+	for _, text := range stats.Warnings {
+		o.warn(text)
+	}
+	if err != nil || o.quiet {
+		return err
+	}
+	return describeImage(o.out, name, src != nil, stats)
+}
+
+// target is where an image is made: under a name that it gets when it is whole, or in a part of
+// a file or disk.
+type target struct {
+	name  string
+	force bool
+	size  int64 // of the window
+}
+
+// window looks at the part of a file that begins at --offset: it is there, and empty.
+func (t *target) window(size int64) (int64, error) {
+	f, err := disk.OpenFile(t.name, disk.FileOptions{Offset: imageOffset.n, Length: max(0, size)})
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s: %w (with --offset an image is made inside a file that is there)", t.name, cause(err))
+		}
+		return 0, err
+	}
+	defer f.Close()
+	if size < 0 {
+		size = f.Size()
+	}
+	if t.force {
+		return size, nil
+	}
+	p := make([]byte, min(f.Size(), 128<<10))
+	if err := disk.ReadFull(f, p, 0); err != nil {
+		return 0, err
+	}
+	if len(bytes.Trim(p, "\x00")) > 0 {
+		return 0, fmt.Errorf("%s: at offset %d there is something already (--force overwrites it)", t.name, imageOffset.n)
+	}
+	return size, nil
+}
+
+// make calls fill with a device of size bytes. Unless fill succeeds there is no image; not
+// either if the program is interrupted.
+func (t *target) make(size int64, fill func(dev *disk.File, st os.FileInfo) (transfer.Stats, error)) (stats transfer.Stats, err error) {
+	part := t.name
+	var f *disk.File
+	if offsetGiven {
+		f, err = disk.OpenFile(t.name, disk.FileOptions{Offset: imageOffset.n, Length: size})
+	} else {
+		// The image grows under another name and gets its own only when it is whole.
+		part = fmt.Sprintf("%s.part-%d", t.name, os.Getpid())
+		defer onInterrupt(func() { _ = os.Remove(part) })()
+		f, err = disk.CreateFile(part, size, 0o644, true)
+	}
+	if err != nil {
+		return stats, trimPart(err, part, t.name)
+	}
+	st, err := os.Stat(part)
+	if err == nil {
+		stats, err = fill(f, st)
+	}
+	if err == nil {
+		err = f.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && part != t.name {
+		err = os.Rename(part, t.name)
+	}
+	if err != nil && part != t.name {
+		err = errors.Join(trimPart(err, part, t.name), ignoreNotExist(os.Remove(part)))
+	}
+	return stats, err
 }
 
 func ignoreNotExist(err error) error {
@@ -194,32 +383,4 @@ func refuseOverwrite(name string, force bool) error {
 		return err
 	}
 	return f.Close()
-}
-
-// fill makes and fills the image file.
-func fill(name string, size int64, fo volume.FormatOptions, o *mkfsOptions, epoch time.Time) (transfer.Stats, error) {
-	var stats transfer.Stats
-	f, err := disk.CreateFile(name, size, 0o644, true)
-	if err != nil {
-		return stats, err
-	}
-	defer f.Close()
-	if o.from == "" {
-		if err := volume.Format(f, fo); err != nil {
-			return stats, fmt.Errorf("%s: %w", name, err)
-		}
-		return stats, nil
-	}
-	b, err := volume.NewBuilder(f, volume.BuildOptions{Format: fo})
-	if err != nil {
-		return stats, fmt.Errorf("%s: %w", name, err)
-	}
-	defer b.Abort()
-	if stats, err = transfer.Build(b, o.from, transfer.Options{Preserve: true, Clamp: epoch}); err != nil {
-		return stats, err
-	}
-	if err := b.Close(); err != nil {
-		return stats, fmt.Errorf("%s: %w", name, err)
-	}
-	return stats, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,22 +17,25 @@ import (
 // holds the tree and --free.
 func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOptions) (volume.FormatOptions, int64, error) {
 	bs := fo.BlockSize
-	if bs != 1024 && bs != 2048 && bs != 4096 {
-		return fo, 0, usage("--block-size %d: want 1k, 2k or 4k", bs)
-	}
-	if fo.SectorSize != 512 && fo.SectorSize != 4096 || fo.SectorSize > bs {
-		return fo, 0, usage("--sector-size %d: want 512 or 4k, at most the block size", fo.SectorSize)
-	}
 	inodes := o.inodes
 	if inodes == 0 && need.Files > 0 {
 		inodes = need.Files + need.Files/10 + 16
 	}
+	if o.inodes > 0 && o.inodes < need.Files {
+		return fo, 0, fmt.Errorf("--inodes %d: what is copied needs %d", o.inodes, need.Files)
+	}
 	if size >= 0 {
 		fo, err := withInodes(fo, size, inodes)
-		if err == nil && need.Files > 0 {
-			if blocks, _, rerr := volume.Room(fo); rerr == nil && blocks < need.Blocks {
-				err = fmt.Errorf("%s holds %d blocks of files, the tree may need %d", human(uint64(size)), blocks, need.Blocks)
+		if err != nil {
+			return fo, 0, err
+		}
+		blocks, _, err := volume.Room(fo)
+		if errors.Is(err, volume.ErrTooSmall) || err == nil && blocks < need.Blocks {
+			least, lerr := leastSize(fo, need.Blocks, inodes)
+			if lerr != nil {
+				return fo, 0, lerr
 			}
+			return fo, 0, fmt.Errorf("%d bytes: %w: at least %d bytes are needed", size, volume.ErrTooSmall, least)
 		}
 		return fo, size, err
 	}
@@ -40,6 +44,15 @@ func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOpti
 		return fo, 0, err
 	}
 	want := need.Blocks + need.Blocks*uint64(percent)/100 + uint64(extra)/uint64(bs) + 64
+	if size, err = leastSize(fo, want, inodes); err != nil {
+		return fo, 0, err
+	}
+	fo, err = withInodes(fo, size, inodes)
+	return fo, size, err
+}
+
+// leastSize is the least size of a volume that has room for this many blocks of files.
+func leastSize(fo volume.FormatOptions, want, inodes uint64) (int64, error) {
 	enough := func(n int64) bool {
 		f, err := withInodes(fo, n, inodes)
 		if err != nil {
@@ -52,7 +65,7 @@ func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOpti
 	lo, hi := int64(0), int64(1) // in units; lo is too small
 	for !enough(hi * unit) {
 		if lo, hi = hi, 2*hi; hi > 1<<50 {
-			return fo, 0, fmt.Errorf("no volume of blocks of %d bytes holds %d blocks", bs, want)
+			return 0, fmt.Errorf("no volume of blocks of %d bytes holds %d blocks of files and a log of this size", fo.BlockSize, want)
 		}
 	}
 	for hi-lo > 1 {
@@ -62,8 +75,7 @@ func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOpti
 			lo = mid
 		}
 	}
-	fo, err = withInodes(fo, hi*unit, inodes)
-	return fo, hi * unit, err
+	return hi * unit, nil
 }
 
 // withInodes sets the size, and the inodes of a group so that there are at least that many (0:
@@ -99,6 +111,23 @@ func parseFree(s string) (bytes int64, percent int, err error) {
 		return 0, 0, usage("--free: %w", err)
 	}
 	return n, 0, nil
+}
+
+// describePlan prints what would be made.
+func describePlan(out io.Writer, name string, fo volume.FormatOptions, size int64, need transfer.Need, filled bool) error {
+	blocks, inodes, err := volume.Room(fo)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s: would be %s, UUID %s", name, human(uint64(size)), uuidString(fo.UUID))
+	if fo.Label != "" {
+		fmt.Fprintf(out, ", label %q", fo.Label)
+	}
+	fmt.Fprintf(out, "\n%s: blocks of %d bytes: %d for files; %d inodes\n", name, fo.BlockSize, blocks, inodes)
+	if filled && need.Files > 0 {
+		fmt.Fprintf(out, "%s: to be copied: %s in %d inodes, at most %d blocks\n", name, human(need.Bytes), need.Files, need.Blocks)
+	}
+	return nil
 }
 
 // describeImage prints what was made.
