@@ -38,7 +38,8 @@ func first(a, _ spot) spot  { return a }
 func second(_, b spot) spot { return b }
 
 // boundedKinds is the table: what is not in it is not enumerated. The order is part of the
-// numbering of workloads. A new kind of operation is a new row, at the end.
+// numbering of workloads. A new kind of operation is a new row, at the end. Not in it: exchanging
+// a file with a directory, since what a name stands for is read from the name.
 var boundedKinds = []boundedKind{
 	{"create", single(boundedFiles), func(t *tree, a, _ spot) bool { return t.create(a, treeFile) },
 		onPath(Op{Kind: OpCreate, Mode: ModeFile | 0o644}), everyPersistence, first},
@@ -81,6 +82,38 @@ var boundedKinds = []boundedKind{
 		onHandle(Op{Kind: OpTruncateHandle, Size: 700}), handlePersistence, nil},
 	{"close", none, func(t *tree, _, _ spot) bool { was := t.held; t.held = 0; return was != 0 },
 		func(_, _ spot, _ uint64) Op { return Op{Kind: OpClose, Handle: boundedHandle} }, []persistence{persistNone, persistSync}, nil},
+	{"exchange", append(unordered(boundedFiles), unordered(boundedDirs)...), exchange,
+		func(a, b spot, _ uint64) Op {
+			return Op{Kind: OpRename, Path: a.String(), New: b.String(), Flags: RenameExchange}
+		}, everyPersistence, second},
+	{"rename and leave a whiteout", different(boundedFiles), whiteout,
+		func(a, b spot, _ uint64) Op {
+			return Op{Kind: OpRename, Path: a.String(), New: b.String(), Flags: RenameWhiteout}
+		}, everyPersistence, second},
+	{"allocate beyond the end", single(boundedFiles), sized(-1, func(n int16) int16 { return max(n, 6000) }),
+		onPath(Op{Kind: OpAlloc, Offset: 2000, Length: 4000}), everyPersistence, first},
+	{"allocate and keep the size", single(boundedFiles), sized(-1, func(n int16) int16 { return n }),
+		onPath(Op{Kind: OpAlloc, Offset: 4000, Length: 3000, Flags: KeepSize}), everyPersistence, first},
+	{"punch a hole", single(boundedFiles), sized(1025, func(n int16) int16 { return n }),
+		onPath(Op{Kind: OpPunch, Offset: 1024, Length: 1024}), everyPersistence, first},
+	{"zero a range", single(boundedFiles), sized(-1, func(n int16) int16 { return max(n, 2000) }),
+		onPath(Op{Kind: OpZero, Offset: 500, Length: 1500}), everyPersistence, first},
+	{"set a short attribute", single(spotsOf("foo", "bar", "A", "B")), setxattr(1),
+		attribute(Op{Kind: OpSetxattr, Attr: "user.short", Length: 20}), everyPersistence, first},
+	{"set a long attribute", single(spotsOf("foo", "bar", "A", "B")), setxattr(2),
+		attribute(Op{Kind: OpSetxattr, Attr: "user.long", Length: 700}), everyPersistence, first},
+	{"remove a short attribute", single(spotsOf("foo", "bar", "A", "B")), rmxattr(1),
+		onPath(Op{Kind: OpRemovexattr, Attr: "user.short"}), everyPersistence, first},
+	{"remove a long attribute", single(spotsOf("foo", "bar", "A", "B")), rmxattr(2),
+		onPath(Op{Kind: OpRemovexattr, Attr: "user.long"}), everyPersistence, first},
+	{"open a file without a name", single(spotsOf("A", "B")), temp,
+		func(a, _ spot, _ uint64) Op {
+			return Op{Kind: OpTemp, Handle: boundedHandle, Path: a.String(), Mode: ModeFile | 0o644}
+		}, handlePersistence, nil},
+	{"name the open file", single(boundedFiles), linkHeld,
+		func(a, _ spot, _ uint64) Op {
+			return Op{Kind: OpLinkHandle, Handle: boundedHandle, New: a.String()}
+		}, handlePersistence, nil},
 }
 
 // none: the operation is done to no spot.
@@ -108,6 +141,17 @@ func different(list []spot) [][2]spot {
 	return pairs
 }
 
+// unordered is each pair of different places once: which one comes first does not matter.
+func unordered(list []spot) [][2]spot {
+	var pairs [][2]spot
+	for i, p := range list {
+		for _, q := range list[i+1:] {
+			pairs = append(pairs, [2]spot{p, q})
+		}
+	}
+	return pairs
+}
+
 // mirrored is each spot with its mirror image in the same directory before it.
 func mirrored(list []spot) [][2]spot {
 	var pairs [][2]spot
@@ -126,6 +170,9 @@ func onPath(op Op) func(a, b spot, k uint64) Op {
 func data(op Op) func(a, b spot, k uint64) Op {
 	return func(a, _ spot, k uint64) Op { op := op; op.Path, op.Seed = a.String(), k; return op }
 }
+
+// attribute is a value, of bytes that depend on k, for something at one place.
+func attribute(op Op) func(a, b spot, k uint64) Op { return data(op) }
 
 func onHandle(op Op) func(a, b spot, k uint64) Op {
 	return func(_, _ spot, k uint64) Op {
@@ -217,6 +264,90 @@ func heldFile(change func(n *treeNode)) func(t *tree, a, b spot) bool {
 	}
 }
 
+func exchange(t *tree, a, b spot) bool {
+	from, node, ok := t.existing(a)
+	if !ok {
+		return false
+	}
+	to, other, ok := t.existing(b)
+	if !ok || t.inside(to, node) || t.inside(from, other) {
+		return false
+	}
+	t.enter(from, a.last(), other)
+	t.enter(to, b.last(), node)
+	return true
+}
+
+// whiteout replaces what is at b, if it is known to be there.
+func whiteout(t *tree, a, b spot) bool {
+	_, node, ok := t.existing(a)
+	if !ok {
+		return false
+	}
+	dir, ok := t.parent(b)
+	if !ok {
+		return false
+	}
+	target := t.look(dir, b.last(), false)
+	if target == node {
+		return true // two names of one file stay
+	}
+	return t.rename(a, b, target != absent) && t.create(a, treeSpecial)
+}
+
+// attributed is what at a place can have attributes.
+func attributed(t *tree, p spot) (*treeNode, bool) {
+	_, node, ok := t.existing(p)
+	if !ok || t.nodes[node].kind != treeFile && t.nodes[node].kind != treeDir {
+		return nil, false
+	}
+	return &t.nodes[node], true
+}
+
+func setxattr(which uint8) func(t *tree, a, b spot) bool {
+	return func(t *tree, a, _ spot) bool {
+		n, ok := attributed(t, a)
+		if ok {
+			n.xattrs |= which
+		}
+		return ok
+	}
+}
+
+// rmxattr removes an attribute that an operation of the sequence has set.
+func rmxattr(which uint8) func(t *tree, a, b spot) bool {
+	return func(t *tree, a, _ spot) bool {
+		n, ok := attributed(t, a)
+		if !ok || n.xattrs&which == 0 {
+			return false
+		}
+		n.xattrs &^= which
+		return true
+	}
+}
+
+func temp(t *tree, a, _ spot) bool {
+	_, _, ok := t.existing(a)
+	if !ok || t.held != 0 {
+		return false
+	}
+	t.held = t.add(treeFile, noOrigin, 0)
+	t.nodes[t.held].temp = true
+	return true
+}
+
+func linkHeld(t *tree, a, _ spot) bool {
+	if t.held == 0 || !t.nodes[t.held].temp && !t.named(t.held) { // unlinked: it does not come back
+		return false
+	}
+	dir, ok := t.vacant(a)
+	if ok {
+		t.enter(dir, a.last(), t.held)
+		t.nodes[t.held].temp = false
+	}
+	return ok
+}
+
 // boundedOp is a row applied to spots.
 type boundedOp struct {
 	kind *boundedKind
@@ -247,6 +378,9 @@ var boundedOps = func() []boundedOp {
 	for i, k := range keys {
 		for g := range mirrorImages {
 			m, ok := index[key{k.kind, k.a.mirror(g), k.b.mirror(g)}]
+			if !ok { // unordered
+				m, ok = index[key{k.kind, k.b.mirror(g), k.a.mirror(g)}]
+			}
 			if !ok {
 				panic("workload: the spots of " + boundedKinds[k.kind].what + " are not closed under mirror images")
 			}

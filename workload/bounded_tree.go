@@ -132,6 +132,8 @@ type treeNode struct {
 	origin int8
 	names  [boundedNames]int8 // a node, undecided, or absent
 	size   int16              // bytes
+	xattrs uint8              // a bit for each attribute
+	temp   bool               // it never had a name
 }
 
 // What a name may stand for instead of a node; the root has no name.
@@ -261,6 +263,18 @@ func (t *tree) inside(dir, node int8) bool {
 	for _, n := range t.nodes[node].names {
 		if n > 0 && t.nodes[n].kind == treeDir && t.inside(dir, n) {
 			return true
+		}
+	}
+	return false
+}
+
+// named reports whether a file has a name.
+func (t *tree) named(node int8) bool {
+	for i := range t.nodes[:t.used] {
+		for _, n := range t.nodes[i].names {
+			if n == node {
+				return true
+			}
 		}
 	}
 	return false

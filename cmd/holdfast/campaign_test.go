@@ -47,7 +47,7 @@ func TestCampaignBounded(t *testing.T) {
 		done  uint64
 		least int // leaves
 	}{
-		{[]string{"--seq", "1", "--nested", "1"}, 246, 5000},
+		{[]string{"--seq", "1", "--nested", "1"}, 366, 5000},
 		{[]string{"--seq", "2", "--nested", "1", "--sample", "60"}, 60, 3000},
 		{[]string{"--seq", "3", "--sample", "20"}, 20, 100},
 		{[]string{"--seq", "1", "--nested", "1", "--sample", "40", "--image", "sector=4096 block=4k size=4m"}, 40, 500},
