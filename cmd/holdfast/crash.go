@@ -66,7 +66,9 @@ func load(name, override string) (*session, error) {
 			return nil, fmt.Errorf("%s: the image of a recorded trace cannot be changed", name)
 		}
 		return fromTrace(name, t)
-	case !looksLikeText(text):
+	case len(text) == 0:
+		return nil, fmt.Errorf("%s: is empty: neither a script nor a trace", name)
+	case !looksLikeText(text) || bytes.HasPrefix(text, []byte("HFTRACE")): // cut off in its head
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return play(name, string(text), override)

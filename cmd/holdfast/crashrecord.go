@@ -19,12 +19,15 @@ func crashRecordCommand() *cobra.Command {
 			if out == "" {
 				return usage("say where the trace goes: -o TRACE")
 			}
+			if err := canWrite(out); err != nil {
+				return badInput(err)
+			}
 			x, err := load(args[0], override)
 			if err != nil {
 				return badInput(err)
 			}
 			if err := writeWhole(out, func(w io.Writer) error { return x.trace.Encode(w) }); err != nil {
-				return err
+				return badInput(err)
 			}
 			var writes, flushes int
 			for _, e := range x.trace.Events {

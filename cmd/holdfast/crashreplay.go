@@ -20,6 +20,12 @@ func crashReplayCommand() *cobra.Command {
 			if out == "" {
 				return usage("say where the image goes: -o IMAGE")
 			}
+			if err := refuseOverwrite(out, force); err != nil {
+				return badInput(err)
+			}
+			if err := canWrite(out); err != nil {
+				return badInput(err)
+			}
 			x, err := load(args[0], override)
 			if err != nil {
 				return badInput(err)
@@ -28,11 +34,8 @@ func crashReplayCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
-			if err := refuseOverwrite(out, force); err != nil {
-				return err
-			}
 			if err := writeWhole(out, func(w io.Writer) error { _, err := w.Write(image.Bytes); return err }); err != nil {
-				return err
+				return badInput(err)
 			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "%s: the image of %s\n", out, args[1])
@@ -44,11 +47,12 @@ func crashReplayCommand() *cobra.Command {
 			}
 			switch k, err := image.Judge(x.check); {
 			case err != nil:
-				fmt.Fprintf(w, "verdict: %v\n", verdictOf(err, image.Point))
+				_, err = fmt.Fprintf(w, "verdict: %v\n", verdictOf(err, image.Point))
+				return badInput(err)
 			default:
-				fmt.Fprintf(w, "verdict: good: the tree %s\n", outcome(k))
+				_, err = fmt.Fprintf(w, "verdict: good: the tree %s\n", outcome(k))
+				return badInput(err)
 			}
-			return nil
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "the image file")

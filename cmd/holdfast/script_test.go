@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -26,11 +27,12 @@ func TestMain(m *testing.M) {
 //	patch FILE OFF HEX    changes bytes of a file; seal FILE: the superblock copies get their checksums
 //	damage FILE PATH WHAT the inode or the data of what PATH names fails its check
 //	hold FILE             keeps the image open for writing until the script ends
+//	hash TRACE VARIABLE   sets an environment variable to the hash of a trace, with which its IDs begin
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "patch": patch, "seal": seal, "hold": hold, "damage": damage,
+			"status": status, "patch": patch, "seal": seal, "hold": hold, "hash": traceHash, "damage": damage,
 		},
 	})
 }
@@ -81,6 +83,14 @@ func seal(ts *testscript.TestScript, _ bool, args []string) {
 		layout.Seal(p[layout.SuperOffset(i):][:layout.SuperblockSize], 0)
 	}
 	ts.Check(os.WriteFile(name, p, 0o644))
+}
+
+func traceHash(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	t, err := disk.ReadTrace(f)
+	ts.Check(errors.Join(err, f.Close()))
+	ts.Setenv(args[1], fmt.Sprintf("%016x", t.Hash()))
 }
 
 func hold(ts *testscript.TestScript, _ bool, args []string) {

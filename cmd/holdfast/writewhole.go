@@ -10,8 +10,7 @@ import (
 
 // writeWhole writes a file under another name and renames it when it is whole.
 func writeWhole(name string, fill func(w io.Writer) error) error {
-	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := partOf(name)
 	if err != nil {
 		return err
 	}
@@ -23,27 +22,33 @@ func writeWhole(name string, fill func(w io.Writer) error) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(part, name)
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreNotExist(os.Remove(part)))
+		return errors.Join(err, ignoreNotExist(os.Remove(f.Name())))
 	}
 	return nil
 }
 
-// canWrite is nil if writeWhole could write the file now: asked before long work whose result goes there.
+// canWrite is nil if writeWhole could write the file now: asked before long work whose result
+// goes there.
 func canWrite(name string) error {
-	if fi, err := os.Stat(name); err == nil && fi.IsDir() {
-		return fmt.Errorf("%s: is a directory", name)
-	}
-	part := fmt.Sprintf("%s.part-%d", name, os.Getpid())
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := partOf(name)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = &fs.PathError{Op: pe.Op, Path: name, Err: pe.Err} // of the file that was asked for
-		}
 		return err
 	}
-	return errors.Join(f.Close(), os.Remove(part))
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// partOf makes the file that is to become name. Its errors are of name.
+func partOf(name string) (*os.File, error) {
+	if fi, err := os.Stat(name); err == nil && fi.IsDir() {
+		return nil, fmt.Errorf("%s: is a directory", name)
+	}
+	f, err := os.OpenFile(fmt.Sprintf("%s.part-%d", name, os.Getpid()), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = &fs.PathError{Op: pe.Op, Path: name, Err: pe.Err}
+	}
+	return f, err
 }
