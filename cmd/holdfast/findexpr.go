@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/layout"
 	"holdfast/volume"
@@ -34,7 +35,7 @@ func (f *finder) parse(words []string) error {
 			return err
 		}
 		if len(p.words) > 0 {
-			return usage("find: %q is not expected here", p.words[0])
+			return usage("%q is not expected here", p.words[0])
 		}
 		f.test = e
 	}
@@ -81,19 +82,19 @@ func (p *parser) and() (predicate, error) {
 func (p *parser) not() (predicate, error) {
 	switch p.peek() {
 	case "":
-		return nil, usage("find: the expression ends too early")
+		return nil, usage("the expression ends too early")
 	case "!", "-not":
 		p.words = p.words[1:]
 		e, err := p.not()
 		return func(x *found) bool { return !e(x) }, err
 	case "(":
 		if p.depth++; p.depth > 1000 {
-			return nil, usage("find: too many parentheses")
+			return nil, usage("too many parentheses")
 		}
 		p.words = p.words[1:]
 		e, err := p.or()
 		if err == nil && p.peek() != ")" {
-			err = usage("find: a ) is missing")
+			err = usage("a ) is missing")
 		}
 		if err == nil {
 			p.words = p.words[1:]
@@ -108,16 +109,16 @@ func (p *parser) not() (predicate, error) {
 	}
 	make, ok := tests[word]
 	if !ok {
-		return nil, usage("find: %q is not known", word)
+		return nil, usage("%q is not known", word)
 	}
 	if len(p.words) == 0 {
-		return nil, usage("find: %s wants an argument", word)
+		return nil, usage("%s wants an argument", word)
 	}
 	arg := p.words[0]
 	p.words = p.words[1:]
 	e, err := make(p.f, arg)
 	if err != nil {
-		return nil, usage("find: %s %s: %w", word, quoteName(arg), err)
+		return nil, usage("%s %s: %w", word, quoteName(arg), err)
 	}
 	return e, nil
 }
@@ -302,6 +303,11 @@ func permTest(f *finder, arg string) (predicate, error) {
 // globTest is a pattern of fnmatch(3) held against the last component or the whole path, in
 // which a slash is a character like others.
 func globTest(glob, flags string, whole bool) (predicate, error) {
+	text := func(s string) string { return s }
+	if !utf8.ValidString(glob) { // bytes, then, and no characters
+		text = latin1
+	}
+	glob = text(glob)
 	var b strings.Builder
 	b.WriteString("(?s)" + flags + "^")
 	for i := 0; i < len(glob); i++ {
@@ -333,14 +339,23 @@ func globTest(glob, flags string, whole bool) (predicate, error) {
 	}
 	return func(x *found) bool {
 		if whole {
-			return re.MatchString(x.name)
+			return re.MatchString(text(x.name))
 		}
 		name := x.base()
 		if name == "" {
 			name = "/"
 		}
-		return re.MatchString(name)
+		return re.MatchString(text(name))
 	}, nil
+}
+
+// latin1 makes each byte a character.
+func latin1(s string) string {
+	r := make([]rune, len(s))
+	for i := range len(s) {
+		r[i] = rune(s[i])
+	}
+	return string(r)
 }
 
 // bracket is the set that a pattern begins with as a regular expression, and its length; what
