@@ -20,3 +20,22 @@ func TestResidue(t *testing.T) {
 		p[3] ^= 1
 	}
 }
+
+// Every part of an address is in the seed: what lies at one place, or belonged to another owner,
+// does not pass at another.
+func TestSeeds(t *testing.T) {
+	a, b := NewSeeds([16]byte{1}), NewSeeds([16]byte{2})
+	seen := map[uint32]string{}
+	for name, seed := range map[string]uint32{
+		"block 1": a.Block(1), "block 2": a.Block(2), "block 1 of another volume": b.Block(1),
+		"inode 1": a.Inode(1), "inode 2": a.Inode(2),
+		"data": a.Data(1, 1, 1, 1), "data in block 2": a.Data(2, 1, 1, 1), "of inode 2": a.Data(1, 2, 1, 1),
+		"of generation 2": a.Data(1, 1, 2, 1), "at 2": a.Data(1, 1, 1, 2),
+		"log 1": a.Log(1), "log 2": a.Log(2), "head 0": a.Head(0), "head 1": a.Head(1),
+	} {
+		if other, twice := seen[seed]; twice {
+			t.Errorf("%s has the seed of %s", name, other)
+		}
+		seen[seed] = name
+	}
+}
