@@ -99,6 +99,8 @@ type Report struct {
 	Used   uint64 `json:"used_blocks"`
 	Blocks uint64 `json:"blocks"`
 	Data   uint64 `json:"data_blocks_verified"`
+
+	Orphans uint64 `json:"orphans"` // inodes on the orphan list: legal, and freed when the volume is next opened
 }
 
 // Clean reports whether nothing was found.

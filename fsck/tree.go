@@ -123,6 +123,7 @@ func (c *checker) orphans() {
 			break
 		}
 		x.marks |= markListed
+		c.r.Orphans++
 		if x.flags&layout.FlagOrphan == 0 {
 			c.find(OrphanList, "orphan list", no, ino, "inode %d is on it and not marked", ino)
 		}

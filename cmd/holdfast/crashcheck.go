@@ -95,7 +95,8 @@ func (x *session) same(v *volume.Volume, k int) error {
 }
 
 // use makes, fills, renames and removes a file, each time durably, and wants the tree back that
-// was there before, also after opening the image again. An image without room may say so.
+// was there before, also after opening the image again, and closed to be content with it. An
+// image without room may say so.
 func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	const name, other = ".holdfast-probe", ".holdfast-probe2"
 	root, err := v.Getattr(volume.Root)
@@ -127,10 +128,28 @@ func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	if err := v.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
+	if err := closed(dev); err != nil {
+		return err
+	}
 	if v, err = volume.Open(dev, x.options()); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
 	return x.same(v, k)
+}
+
+// closed is nil if fsck finds nothing on an image that was closed, and no orphan: nobody held
+// anything after the crash, so that what has no name is freed by then.
+func closed(dev disk.Device) error {
+	r, err := fsck.Check(dev, fsck.Options{})
+	switch {
+	case err != nil:
+		return fmt.Errorf("fsck cannot look: %w", err)
+	case !r.Clean():
+		return fmt.Errorf("fsck after close: %s", r.Findings[0])
+	case r.Orphans > 0:
+		return fmt.Errorf("after close %d inodes are on the orphan list", r.Orphans)
+	}
+	return nil
 }
 
 // verdictOf is the verdict that an error of check is; whatever else the check came to, a panic
