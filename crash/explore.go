@@ -69,8 +69,11 @@ type exploration struct {
 
 // work explores points until none is left.
 func (x *exploration) work() error {
-	image := slices.Clone(x.t.Base)
-	w := &worker{x: x}
+	w := workers.Get().(*worker)
+	w.x = x
+	w.image = append(w.image[:0], x.t.Base...)
+	defer w.done()
+	image := w.image
 	for at := 0; ; {
 		i := int(x.next.Add(1) - 1)
 		if i >= len(x.list) {
@@ -155,6 +158,7 @@ func (h *histogram) add(label string, leaves int, states *big.Int) {
 // worker explores one point at a time.
 type worker struct {
 	x       *exploration
+	image   []byte  // what was there before the epoch of the point
 	devices []*lazy // by depth
 
 	e      *epoch
@@ -162,6 +166,19 @@ type worker struct {
 	labels histogram
 	runs   int              // at this point, of all depths
 	seen   map[[32]byte]int // nested states: the least depth at which they were explored
+}
+
+// workers keep their memory from one exploration to the next: there may be one for each of
+// thousands of small workloads.
+var workers = sync.Pool{New: func() any { return new(worker) }}
+
+// done gives the worker back.
+func (w *worker) done() {
+	for _, d := range w.devices {
+		d.unload()
+	}
+	*w = worker{image: w.image, devices: w.devices}
+	workers.Put(w)
 }
 
 // point explores one crash point.

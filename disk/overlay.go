@@ -63,6 +63,14 @@ func (o *Overlay) Reset() {
 	clear(o.pages)
 }
 
+// Over is Reset, after which the overlay lies over another base.
+func (o *Overlay) Over(base Device) {
+	o.Reset()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.base, o.size = base, base.Size()
+}
+
 // run is how far from pos, and at most to end, the bytes are alike: all in the page that is
 // returned, or, with nil, all in the base.
 func (o *Overlay) run(pos, end int64) (*overlayPage, int64) {

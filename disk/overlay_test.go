@@ -234,3 +234,28 @@ func TestOverlayCommitFails(t *testing.T) {
 	wantErr(t, "flush error", o.CommitTo(scripted(t, NewMemory(8192), "flush 1: error")), ErrInjected)
 	wantErr(t, "too small", o.CommitTo(NewMemory(512)), ErrRange)
 }
+
+// An overlay that was moved over another base shows that base alone, of its size.
+func TestOverlayOver(t *testing.T) {
+	first, second := NewMemory(8192), NewMemory(4096)
+	for i := range second.Bytes() {
+		second.Bytes()[i] = 2
+	}
+	o := NewOverlay(first, 512)
+	if _, err := o.WriteAt([]byte{1, 1, 1}, 100); err != nil {
+		t.Fatal(err)
+	}
+	o.Over(second)
+	p := make([]byte, 4096)
+	if _, err := o.ReadAt(p, 0); err != nil || o.Size() != 4096 || len(o.Dirty()) != 0 {
+		t.Fatal(err, o.Size(), o.Dirty())
+	}
+	for i, x := range p {
+		if x != 2 {
+			t.Fatalf("byte %d is %d, want the base's", i, x)
+		}
+	}
+	if _, err := o.ReadAt(p, 4096); err == nil {
+		t.Error("reads beyond the base")
+	}
+}

@@ -212,9 +212,16 @@ func (c *checker) logHeads() {
 	c.find(BadStructure, "log header", c.g.LogHead(0), 0, "neither copy is good: %v", last)
 }
 
+// checked is a checked read of one place.
+func (c *checker) checked(p []byte, seed, want uint32, off int64) error {
+	c.place[0] = off
+	_, err := c.dev.ReadChecked(p, disk.Check{Seed: seed, Want: want}, c.place[:]...)
+	return err
+}
+
 // block reads a self-checked block into p.
 func (c *checker) block(p []byte, no uint64) error {
-	_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Block(no), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize))
+	err := c.checked(p, c.seeds.Block(no), layout.Residue, int64(no)*int64(c.g.BlockSize))
 	if errors.Is(err, disk.ErrChecksum) {
 		return errors.New("checksum does not match")
 	}
@@ -332,7 +339,7 @@ func (c *checker) readInodes() {
 func (c *checker) inode(ino uint64) (*layout.Inode, error) {
 	no, off := c.g.InodePlace(ino)
 	p := c.raw[:layout.InodeSize]
-	if _, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
+	if err := c.checked(p, c.seeds.Inode(ino), layout.Residue, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
 		return nil, err
 	}
 	c.in = layout.Inode{}
@@ -427,7 +434,9 @@ func (c *checker) space() {
 			}
 		}
 		for k := n; k < c.g.GroupBlocks; k++ {
-			if !layout.Bit(body, k) {
+			if k%8 == 0 && body[k/8] == 0xff {
+				k += 7
+			} else if !layout.Bit(body, k) {
 				c.find(BadStructure, what, no, 0, "bit %d behind the end of the group is clear", k)
 				break
 			}

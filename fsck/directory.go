@@ -206,7 +206,7 @@ func (d *dirCheck) entry(block, logical uint64, r *layout.Record) {
 	c := d.c
 	d.names++
 	name := r.Name
-	if string(name) == "." || string(name) == ".." || bytes.ContainsAny(name, "/\x00") {
+	if string(name) == "." || string(name) == ".." || bytes.IndexByte(name, '/') >= 0 || bytes.IndexByte(name, 0) >= 0 {
 		c.find(BadName, "directory block", block, d.ino, "the name %q", name)
 	}
 	d.keys = append(d.keys, layout.IndexEntry{Hash: d.hash(r.Name), Pos: layout.Position(logical, r.Off)})

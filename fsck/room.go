@@ -11,6 +11,7 @@ import (
 // room is memory that a checker uses again in the next check: whoever checks many small volumes
 // one after the other, as the exploration of crash states does, need not fill and empty the heap.
 type room struct {
+	place   [1]int64                    // of the read that is being made
 	raw     [layout.SuperblockSize]byte // one small structure
 	in      layout.Inode                // what inode has read
 	pages   [][]byte                    // blocks on a path, by height

@@ -51,7 +51,7 @@ func checkName(name string) error {
 		return ErrNotExist
 	case len(name) > layout.MaxName:
 		return ErrNameTooLong
-	case strings.ContainsAny(name, "/\x00"):
+	case strings.IndexByte(name, '/') >= 0, strings.IndexByte(name, 0) >= 0:
 		return ErrInvalid
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	"holdfast/disk"
 	"holdfast/layout"
+	"holdfast/volume/internal/dirs"
 )
 
 // txBlock is a metadata block as the running transaction has it.
@@ -44,6 +45,8 @@ type op struct {
 	read    viewBlocks             // of a read-only operation
 	buf     [layout.InodeSize]byte // the inode that is being read
 	din     layout.Inode           // scratch of a view: the directory that it is about
+	dirRoom [2]dirs.Dir            // for its directories
+	dirs    int                    // so many of them are in use
 }
 
 // newOp begins an operation that may change something; mu is held.

@@ -68,7 +68,7 @@ func (v *Volume) view(fn func(o *op) error) error {
 	o := views.Get().(*op)
 	o.v = v
 	defer func() {
-		o.v, o.read.n = nil, 0
+		o.v, o.read.n, o.dirs = nil, 0, 0
 		views.Put(o)
 	}()
 	return public(fn(o))

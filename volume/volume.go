@@ -233,5 +233,11 @@ func (v *Volume) Close() error {
 
 // dir is the directory of an inode, within an operation.
 func (o *op) dir(ino Ino, in *layout.Inode) *dirs.Dir {
-	return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
+	if o.write || o.dirs == len(o.dirRoom) {
+		return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
+	}
+	d := &o.dirRoom[o.dirs]
+	o.dirs++
+	d.Init(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
+	return d
 }

@@ -34,7 +34,7 @@ func (x *session) check(s *crash.State) (err error) {
 		return nil // the states behind crashes inside recovery are many: they are judged, not used
 	}
 	// What follows writes to an overlay: it is no part of the recovery in which a crash is explored.
-	over := disk.NewOverlay(s.Dev, x.trace.SectorSize)
+	over := x.overlay(s.Dev)
 	class := workload.ErrIdempotence
 	if v, err = volume.Open(over, x.options()); err == nil {
 		err = x.same(v, k)
@@ -42,10 +42,23 @@ func (x *session) check(s *crash.State) (err error) {
 	if err == nil {
 		class, err = workload.ErrUnusable, x.use(over, v, k)
 	}
+	if err == nil {
+		x.overlays.Put(over)
+	}
 	if err == nil || s.Decayed() > 0 && mediaError(err) { // a sector that nothing before had to read
 		return nil
 	}
 	return x.broken(class, at, k, err)
+}
+
+// overlay is one with nothing written, over dev: one that an earlier check is done with, if there
+// is any, for there are as many as leaves.
+func (x *session) overlay(dev disk.Device) *disk.Overlay {
+	if over, ok := x.overlays.Get().(*disk.Overlay); ok {
+		over.Over(dev)
+		return over
+	}
+	return disk.NewOverlay(dev, x.trace.SectorSize)
 }
 
 // judge opens what a crash left, its recovery included, compares the whole tree with the model

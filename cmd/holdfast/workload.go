@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 
 	"holdfast/crash"
 	"holdfast/disk"
@@ -19,6 +20,8 @@ type session struct {
 	run    *workload.Run
 	trace  *disk.Trace
 	label  func(off int64, data []byte) string
+
+	overlays sync.Pool // of check
 }
 
 // The script itself is the first mark of a trace, so that a trace file is enough to explore.
@@ -110,7 +113,7 @@ func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trac
 	if err != nil {
 		return nil, err
 	}
-	return &session{text, s, run, t, labeler(&g, sb.UUID, t)}, nil
+	return &session{text: text, script: s, run: run, trace: t, label: labeler(&g, sb.UUID, t)}, nil
 }
 
 // fromTrace replays the script that a trace file carries, for the model's states, and insists

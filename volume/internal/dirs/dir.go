@@ -1,6 +1,7 @@
 package dirs
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,9 +45,18 @@ type Dir struct {
 
 // New is the directory of inode ino, whose decoded form is in; key is the volume's hash key.
 func New(s extents.Store, g *layout.Geometry, key [16]byte, ino uint64, in *layout.Inode) *Dir {
-	d := &Dir{s: s, g: g, ino: ino, in: in, key: key}
-	d.hash = d.sum
+	d := new(Dir)
+	d.Init(s, g, key, ino, in)
 	return d
+}
+
+// Init makes d what New returns, whatever it was before.
+func (d *Dir) Init(s extents.Store, g *layout.Geometry, key [16]byte, ino uint64, in *layout.Inode) {
+	hash := d.hash
+	if hash == nil {
+		hash = d.sum
+	}
+	*d = Dir{s: s, g: g, ino: ino, in: in, key: key, hash: hash}
 }
 
 func (d *Dir) sum(name []byte) uint64 { return sum(&d.key, name) }
@@ -98,10 +108,16 @@ func (d *Dir) badInode(off int, found, want any) error {
 
 // checkName answers whether name can be an entry (I10).
 func checkName(name string) error {
-	if name == "" || len(name) > layout.MaxName || strings.ContainsAny(name, "/\x00") || name == "." || name == ".." {
+	if name == "" || len(name) > layout.MaxName || strings.IndexByte(name, '/') >= 0 || strings.IndexByte(name, 0) >= 0 || name == "." || name == ".." {
 		return fmt.Errorf("%w: %.40q", ErrName, name)
 	}
 	return nil
+}
+
+// possible is whether checkName has nothing against a name.
+func possible(name []byte) bool {
+	return len(name) > 0 && len(name) <= layout.MaxName && bytes.IndexByte(name, '/') < 0 && bytes.IndexByte(name, 0) < 0 &&
+		string(name) != "." && string(name) != ".."
 }
 
 // place is a live record and where it lies.
@@ -180,7 +196,7 @@ func (d *Dir) Next(pos uint64) (e layout.Dirent, at, next uint64, ok bool, err e
 			d.mark.block, d.mark.pos = l.block, next
 			return false
 		})
-		if err == nil && ok && checkName(string(e.Name)) != nil {
+		if err == nil && ok && !possible(e.Name) {
 			_, off := layout.SplitPosition(at)
 			err = l.corrupt(off, fmt.Sprintf("the name %.40q", e.Name))
 		}
