@@ -28,8 +28,7 @@ type BuildNode struct {
 	NewNode
 	Atime, Mtime, Ctime, Btime time.Time // zero: FormatOptions.Now
 
-	// Xattrs must be empty.
-	Xattrs map[string][]byte
+	Xattrs map[string][]byte // by name, as Setxattr takes them; an access ACL sets the permissions
 }
 
 // ErrNoInodes is ErrNoSpace where there are blocks left, but no inodes.
@@ -228,8 +227,8 @@ func (b *Builder) make(dir Ino, name string, n *BuildNode, content func(uint64, 
 	if err := n.check(); err != nil {
 		return 0, err
 	}
-	if len(n.Xattrs) > 0 {
-		return 0, fmt.Errorf("attributes: %w", ErrNotSupported)
+	if err := checkXattrs(n.Mode, n.Xattrs); err != nil {
+		return 0, err
 	}
 	d, err := b.free(dir, name)
 	if err != nil {
@@ -262,6 +261,9 @@ func (b *Builder) make(dir Ino, name string, n *BuildNode, content func(uint64, 
 	}
 	if content != nil {
 		err = content(uint64(ino), &in)
+	}
+	if err == nil {
+		err = b.xattrs(ino, &in, n.Xattrs)
 	}
 	if err == nil && !isDir { // a directory's is written when it is done
 		err = b.put(ino, &in)
@@ -314,22 +316,50 @@ func (b *Builder) apply(in *layout.Inode, n *BuildNode) {
 	}
 }
 
-// SetAttr gives an inode other permissions, owners and times; type, device numbers and target
+// SetAttr gives an inode other permissions, owners, times and, if there are any, attributes; type, device numbers and target
 // stay what they are. It is for what a source says of a directory after its names.
 func (b *Builder) SetAttr(ino Ino, n BuildNode) error {
 	if err := b.ready(); err != nil {
 		return err
 	}
-	if len(n.Xattrs) > 0 {
-		return fmt.Errorf("attributes: %w", ErrNotSupported)
-	}
 	return b.change(ino, func(in *layout.Inode) error {
+		if err := checkXattrs(in.Mode, n.Xattrs); err != nil {
+			return err
+		}
 		if in.Type() != layout.ModeLink {
 			in.Mode = in.Type() | n.Mode&layout.ModePerm
 		}
 		b.apply(in, &n)
+		if len(n.Xattrs) == 0 {
+			return nil
+		}
+		if err := b.xattrs(ino, in, n.Xattrs); err != nil {
+			return b.fail(err)
+		}
 		return nil
 	})
+}
+
+// checkXattrs answers whether an inode of a type can have attributes.
+func checkXattrs(mode uint16, set map[string][]byte) error {
+	if len(set) == 0 {
+		return nil
+	}
+	_, err := (&attrs{in: &layout.Inode{Mode: mode}}).apply(set)
+	return err
+}
+
+// xattrs gives an inode these attributes in place of those that it has.
+func (b *Builder) xattrs(ino Ino, in *layout.Inode, set map[string][]byte) error {
+	if len(set) == 0 {
+		return nil
+	}
+	a := &attrs{b.store, &b.g, ino, in, 0}
+	list, err := a.apply(set)
+	if err == nil {
+		err = a.put(list)
+	}
+	return err
 }
 
 // change changes an inode.

@@ -630,7 +630,7 @@ func TestBuildRefuses(t *testing.T) {
 	long := link
 	long.Target = strings.Repeat("x", 5000)
 	attrs := file
-	attrs.Xattrs = map[string][]byte{"user.a": nil}
+	attrs.Xattrs = map[string][]byte{"strange.a": nil}
 	for i, c := range []struct{ got, want error }{
 		{node(volume.Root, "", file), volume.ErrNotExist},
 		{node(volume.Root, ".", file), volume.ErrExist},
@@ -732,5 +732,74 @@ func TestBuildLargeDirectory(t *testing.T) {
 	}
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Attributes of what is built are there, those of a directory also when they come after its
+// names, shorter than they were.
+func TestBuildXattrs(t *testing.T) {
+	for _, bs := range []int{1024, 4096} {
+		dev := disk.NewMemory(4 << 20)
+		b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: volume.FormatOptions{BlockSize: bs}, Workers: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		short := map[string][]byte{"user.a": []byte("1")}
+		long := map[string][]byte{"user.a": bytes.Repeat([]byte("long"), 2000), "trusted.b": []byte("2"), volume.ACLAccess: full(7, 5, 1, 0)}
+		node := func(mode uint16, set map[string][]byte) volume.BuildNode {
+			return volume.BuildNode{NewNode: volume.NewNode{Mode: mode, Target: "t"}, Xattrs: set}
+		}
+		d, err := b.Mkdir(volume.Root, "d", node(layout.ModeDir|0o755, long))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]map[string][]byte{}
+		for name, set := range map[string]map[string][]byte{"short": short, "long": long, "none": nil} {
+			c := volume.Content{Size: 3000, From: strings.NewReader(strings.Repeat("x", 3000))}
+			if _, err := b.File(d, name, node(layout.ModeFile|0o644, set), c); err != nil {
+				t.Fatal(err)
+			}
+			want["d/"+name] = set
+		}
+		if _, err := b.Node(d, "link", node(layout.ModeLink, map[string][]byte{"trusted.l": []byte("3")})); err != nil {
+			t.Fatal(err)
+		}
+		want["d/link"] = map[string][]byte{"trusted.l": []byte("3")}
+		if err := b.EndDir(d); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.SetAttr(d, node(layout.ModeDir|0o700, short)); err != nil {
+			t.Fatal(err)
+		}
+		want["d"] = short
+		if err := b.SetAttr(d, node(layout.ModeDir|0o700, map[string][]byte{volume.ACLAccess: []byte("no ACL")})); !errors.Is(err, volume.ErrInvalid) {
+			t.Errorf("a wrong ACL: %v", err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		volume.CheckDevice(t, dev)
+		v := mustOpen(t, dev)
+		for path, set := range want {
+			ino, err := v.Tree().Resolve(path, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names, err := v.Listxattr(ino)
+			if err != nil || len(names) != len(set) {
+				t.Errorf("%s has %q, %v; want %d", path, names, err, len(set))
+			}
+			for name, value := range set {
+				if got, err := v.Getxattr(ino, name); err != nil || !bytes.Equal(got, value) {
+					t.Errorf("%s %s: %d bytes, %v", path, name, len(got), err)
+				}
+			}
+		}
+		if i, err := v.Tree().Stat("d/long"); err != nil || i.Mode().Perm() != 0o710 {
+			t.Errorf("the mode with an ACL: %v, %v", i, err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -16,7 +16,7 @@ type blockRange struct{ next, end uint64 }
 func (r *blockRange) len() uint64 { return r.end - r.next }
 
 // buildSpace gives out the blocks of a volume that is built, from the first to the last: of all
-// groups that it has come to, what is free lies in two ranges. So no bitmap is kept; they are
+// groups that it has come to, what is free lies in two ranges and a few spare blocks. So no bitmap is kept; they are
 // written at the end.
 type buildSpace struct {
 	g     *layout.Geometry
@@ -27,6 +27,7 @@ type buildSpace struct {
 	group uint64 // groups begun
 	data  blockRange
 	meta  blockRange
+	spare []uint64 // of metadata, given back
 
 	mu   sync.Mutex
 	sums map[uint64]*groupSums
@@ -82,6 +83,12 @@ func (s *buildSpace) takeMeta() (uint64, error) {
 	if s.left <= s.kept {
 		return 0, ErrNoSpace
 	}
+	if n := len(s.spare); n > 0 {
+		no := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		s.left--
+		return no, nil
+	}
 	if s.meta.len() == 0 {
 		old := s.meta
 		if err := s.refill(); err != nil {
@@ -98,6 +105,12 @@ func (s *buildSpace) takeMeta() (uint64, error) {
 	s.meta.next++
 	s.left--
 	return s.meta.next - 1, nil
+}
+
+// giveBack makes a block of metadata free again.
+func (s *buildSpace) giveBack(no uint64) {
+	s.spare = append(s.spare, no)
+	s.left++
 }
 
 func (s *buildSpace) groupOf(block uint64) uint64 {
@@ -178,7 +191,7 @@ func (s *buildSpace) finish(least uint64, stats func(group uint64, p []byte)) ui
 	return groups
 }
 
-// fill marks all blocks of a group as used but those of the two ranges.
+// fill marks all blocks of a group as used but those of the two ranges and the spare ones.
 func (s *buildSpace) fill(p []byte, group uint64) {
 	body := layout.BlockBody(p)
 	start, n := s.g.GroupStart(group), s.g.GroupLen(group)
@@ -188,6 +201,12 @@ func (s *buildSpace) fill(p []byte, group uint64) {
 	free := uint32(0)
 	for _, r := range []blockRange{s.data, s.meta} {
 		for b := r.next; b < r.end && s.groupOf(b) == group; b++ {
+			layout.SetBit(body, b-start, false)
+			free++
+		}
+	}
+	for _, b := range s.spare {
+		if s.groupOf(b) == group {
 			layout.SetBit(body, b-start, false)
 			free++
 		}

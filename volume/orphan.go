@@ -86,7 +86,7 @@ func (o *op) destroy(ino Ino, in *layout.Inode) error {
 			return err
 		}
 	}
-	if err := o.freeXattrs(ino, in, &in.Xattr, 0); err != nil {
+	if err := o.attrs(ino, in).free(&in.Xattr, 0); err != nil {
 		return err
 	}
 	if in.Flags&layout.FlagOrphan != 0 {

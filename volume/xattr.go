@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdfast/layout"
+	"holdfast/volume/internal/extents"
 )
 
 // Extended attributes are read and written as one stream (layout.Xattr): in the inode while it
@@ -63,16 +64,45 @@ func compareXattrs(a, b layout.Xattr) int {
 	return cmp.Or(cmp.Compare(a.Space, b.Space), strings.Compare(a.Name, b.Name))
 }
 
+// attrs is the attributes of one inode, on the blocks of a store.
+type attrs struct {
+	s    extents.Store
+	g    *layout.Geometry
+	ino  Ino
+	in   *layout.Inode
+	near uint64 // where blocks are looked for
+}
+
+func (o *op) attrs(ino Ino, in *layout.Inode) *attrs {
+	return &attrs{o, &o.v.g, ino, in, o.v.near(ino)}
+}
+
 // xattrs reads all attributes of an inode.
 func (o *op) xattrs(ino Ino, in *layout.Inode) ([]layout.Xattr, error) {
-	stream := in.Inline[layout.InlineSize-int(in.XattrLen):]
-	block, off := o.v.g.InodePlace(uint64(ino))
-	if in.Xattr != 0 {
-		stream = slices.Clone(stream)
-		block, off = in.Xattr, layout.HeaderSize
+	return o.attrs(ino, in).list()
+}
+
+// putXattrs stores the attributes of an inode in place of those that it has; the caller puts
+// the inode.
+func (o *op) putXattrs(ino Ino, in *layout.Inode, list []layout.Xattr) error {
+	if o.v.waits(ino) { // what its pages cost was reckoned with the room that extents had
+		if err := o.placeRange(ino, in, 0, layout.MaxLogical); err != nil {
+			return err
+		}
 	}
-	for no, i := in.Xattr, uint64(0); no != 0; i++ {
-		h, body, err := o.xattrBlock(ino, in, no, i)
+	return o.attrs(ino, in).put(list)
+}
+
+// list reads all of them.
+func (a *attrs) list() ([]layout.Xattr, error) {
+	stream := a.in.Inline[layout.InlineSize-int(a.in.XattrLen):]
+	block, off := a.g.InodePlace(uint64(a.ino))
+	if a.in.Xattr != 0 {
+		stream = slices.Clone(stream)
+		block, off = a.in.Xattr, layout.HeaderSize
+	}
+	for no, i := a.in.Xattr, uint64(0); no != 0; i++ {
+		h, body, err := a.block(no, i)
 		if err != nil {
 			return nil, err
 		}
@@ -83,26 +113,26 @@ func (o *op) xattrs(ino Ino, in *layout.Inode) ([]layout.Xattr, error) {
 	for len(stream) > 0 {
 		x, rest, err := layout.NextXattr(stream)
 		if err != nil {
-			return nil, layout.Corrupt(fmt.Sprintf("attributes of inode %d", ino), block, off, err.Error(), nil)
+			return nil, layout.Corrupt(fmt.Sprintf("attributes of inode %d", a.ino), block, off, err.Error(), nil)
 		}
 		list, stream = append(list, x), rest
 	}
 	return list, nil
 }
 
-// xattrBlock reads a block of the chain and verifies that it is the one.
-func (o *op) xattrBlock(ino Ino, in *layout.Inode, no, i uint64) (layout.Header, []byte, error) {
-	p, err := o.Read(no, layout.KindXattr)
+// block reads block i of the chain and verifies that it is the one.
+func (a *attrs) block(no, i uint64) (layout.Header, []byte, error) {
+	p, err := a.s.Read(no, layout.KindXattr)
 	if err != nil {
 		return layout.Header{}, nil, err
 	}
-	if err := layout.CheckHeader(p, no, layout.KindXattr, uint64(ino), i); err != nil {
+	if err := layout.CheckHeader(p, no, layout.KindXattr, uint64(a.ino), i); err != nil {
 		return layout.Header{}, nil, err
 	}
 	h, body := layout.DecodeHeader(p), layout.BlockBody(p)
 	switch {
-	case h.Aux2 != uint64(in.Generation):
-		return h, nil, layout.Corrupt("attributes", no, 40, fmt.Sprintf("generation %d", h.Aux2), in.Generation)
+	case h.Aux2 != uint64(a.in.Generation):
+		return h, nil, layout.Corrupt("attributes", no, 40, fmt.Sprintf("generation %d", h.Aux2), a.in.Generation)
 	case int(h.Count) > len(body), h.Count == 0:
 		return h, nil, layout.Corrupt("attributes", no, 4, fmt.Sprintf("%d bytes", h.Count), "1 to what a block holds")
 	case i > maxXattrs/uint64(len(body)):
@@ -111,8 +141,9 @@ func (o *op) xattrBlock(ino Ino, in *layout.Inode, no, i uint64) (layout.Header,
 	return h, body[:h.Count], nil
 }
 
-// xattrRoom is how long a stream the inode itself can hold.
-func xattrRoom(in *layout.Inode) int {
+// room is how long a stream the inode itself can hold.
+func (a *attrs) room() int {
+	in := a.in
 	switch {
 	case in.Flags&layout.FlagInlineLink != 0:
 		return layout.InlineSize - int(in.Size)
@@ -122,95 +153,120 @@ func xattrRoom(in *layout.Inode) int {
 	return layout.InlineSize
 }
 
-// putXattrs stores the attributes of an inode in place of those that it has; the caller puts
-// the inode.
-func (o *op) putXattrs(ino Ino, in *layout.Inode, list []layout.Xattr) error {
-	v := o.v
-	var stream []byte
-	for _, x := range list {
-		stream = layout.AppendXattr(stream, x)
-	}
-	if len(stream) > maxXattrs {
+// put stores a list in place of what is there; the caller puts the inode.
+func (a *attrs) put(list []layout.Xattr) error {
+	p := stream(list)
+	if len(p) > maxXattrs {
 		return ErrNoSpace
 	}
-	if v.waits(ino) { // what its pages cost was reckoned with the room that extents had
-		if err := o.placeRange(ino, in, 0, layout.MaxLogical); err != nil {
-			return err
-		}
-	}
+	in := a.in
 	clear(in.Inline[layout.InlineSize-int(in.XattrLen):])
 	in.XattrLen = 0
-	if len(stream) <= xattrRoom(in) {
-		copy(in.Inline[layout.InlineSize-len(stream):], stream)
-		in.XattrLen = uint8(len(stream))
-		return o.freeXattrs(ino, in, &in.Xattr, 0)
+	if len(p) <= a.room() {
+		copy(in.Inline[layout.InlineSize-len(p):], p)
+		in.XattrLen = uint8(len(p))
+		return a.free(&in.Xattr, 0)
 	}
-	return o.chainXattrs(ino, in, stream)
+	return a.chain(p)
 }
 
-// chainXattrs writes the stream into the chain of blocks, which grows or shrinks to its length.
-func (o *op) chainXattrs(ino Ino, in *layout.Inode, stream []byte) error {
-	body := layout.Body(o.v.g.BlockSize)
-	at := &in.Xattr // what names the next block
-	var set func(no uint64)
+// stream is attributes as they are stored.
+func stream(list []layout.Xattr) (p []byte) {
+	for _, x := range list {
+		p = layout.AppendXattr(p, x)
+	}
+	return p
+}
+
+// chain writes the stream into the chain of blocks, which grows or shrinks to its length.
+func (a *attrs) chain(stream []byte) error {
+	body := layout.Body(a.g.BlockSize)
+	var before []byte // the block that names the next one; nil: the inode does
+	link := func(no uint64) {
+		if before == nil {
+			a.in.Xattr = no
+			return
+		}
+		h := layout.DecodeHeader(before)
+		h.Aux = no
+		layout.EncodeHeader(before, h)
+	}
+	next := a.in.Xattr
 	for i := uint64(0); len(stream) > 0; i++ {
 		n := min(len(stream), body)
-		no, next := *at, uint64(0)
-		var p []byte
+		no, p := next, []byte(nil)
 		if no != 0 {
-			h, _, err := o.xattrBlock(ino, in, no, i)
+			h, _, err := a.block(no, i)
 			if err != nil {
 				return err
 			}
-			if p, err = o.Edit(no, layout.KindXattr); err != nil {
+			next = h.Aux
+			if p, err = a.s.Edit(no, layout.KindXattr); err != nil {
 				return err
 			}
-			next = h.Aux
 		} else {
 			var err error
-			if no, p, err = o.NewBlock(o.v.near(ino)); err != nil {
+			if no, p, err = a.s.NewBlock(a.near); err != nil {
 				return err
 			}
-			in.Blocks++
-			if set != nil {
-				set(no)
-			} else {
-				in.Xattr = no
-			}
+			a.in.Blocks++
+			link(no)
 		}
-		set = func(no uint64) {
-			h := layout.DecodeHeader(p)
-			h.Aux = no
-			layout.EncodeHeader(p, h)
-		}
-		layout.InitBlock(p, layout.KindXattr, uint64(ino), i)
-		layout.EncodeHeader(p, layout.Header{Kind: layout.KindXattr, Count: uint32(n), Owner: uint64(ino), Index: i, Aux: next, Aux2: uint64(in.Generation)})
+		layout.InitBlock(p, layout.KindXattr, uint64(a.ino), i)
+		layout.EncodeHeader(p, layout.Header{Kind: layout.KindXattr, Count: uint32(n), Owner: uint64(a.ino), Index: i, Aux: next, Aux2: uint64(a.in.Generation)})
 		copy(layout.BlockBody(p), stream[:n])
-		stream = stream[n:]
+		before, stream = p, stream[n:]
 		if len(stream) == 0 {
-			set(0)
-			return o.freeXattrs(ino, in, &next, i+1)
+			link(0)
+			return a.free(&next, i+1)
 		}
-		at = &next
 	}
 	return nil
 }
 
-// freeXattrs frees a chain of attribute blocks, or the rest of one from block i on, which from
-// names and no longer does then.
-func (o *op) freeXattrs(ino Ino, in *layout.Inode, from *uint64, i uint64) error {
+// free frees a chain, or the rest of one from block i on, which from names and no longer does
+// then.
+func (a *attrs) free(from *uint64, i uint64) error {
 	for ; *from != 0; i++ {
-		h, _, err := o.xattrBlock(ino, in, *from, i)
+		h, _, err := a.block(*from, i)
 		if err != nil {
 			return err
 		}
-		if err := o.FreeBlock(*from); err != nil {
+		if err := a.s.FreeBlock(*from); err != nil {
 			return err
 		}
-		in.Blocks -= min(in.Blocks, 1)
+		a.in.Blocks -= min(a.in.Blocks, 1)
 		*from = h.Aux
 	}
 	return nil
+}
+
+// apply puts what is set by name into a list, and what ACLs say of the mode into the inode.
+func (a *attrs) apply(set map[string][]byte) ([]layout.Xattr, error) {
+	var list []layout.Xattr
+	for name, value := range set {
+		key, err := xattrKey(name)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("attribute %s: %w", name, err)
+		case len(value) > layout.MaxXattrValue:
+			return nil, fmt.Errorf("attribute %s: %w", name, ErrTooBig)
+		}
+		if isACL(name) {
+			if keep, err := setACL(a.in, name, value); err != nil {
+				return nil, fmt.Errorf("attribute %s: %w", name, err)
+			} else if !keep {
+				continue
+			}
+		}
+		key.Value = value
+		list = append(list, key)
+	}
+	slices.SortFunc(list, compareXattrs)
+	if n := len(stream(list)); n > maxXattrs {
+		return nil, fmt.Errorf("%d bytes of attributes: %w", n, ErrTooBig)
+	}
+	return list, nil
 }
 
 // needXattrs bounds the blocks that storing n more bytes of attributes touches: the old chain
