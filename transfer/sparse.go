@@ -23,7 +23,6 @@ type tarStream struct {
 	r      io.Reader
 	tail   []byte // what has been read since mark, the last tailMax of it at least
 	debt   int64  // bytes that the reader above still believes to be ahead
-	ended  bool   // the last 1024 bytes read were zeros, so far
 	offset int64  // bytes read
 }
 
@@ -88,22 +87,40 @@ func isSparse(h *tar.Header) bool {
 func sparseMap(h *tar.Header, tail []byte) ([]span, error) {
 	var list []span
 	var err error
+	head, mapped := len(tail)-tarBlock, 0 // where the header is; how much of the data is the map
 	switch m, has := h.PAXRecords["GNU.sparse.map"]; {
 	case h.Typeflag == tar.TypeGNUSparse:
-		list, err = oldSparse(tail)
+		if head = oldSparseHeader(tail); head >= 0 {
+			list, err = oldSparse(tail[head:])
+		}
 	case has && h.PAXRecords["GNU.sparse.major"] != "1":
 		list, err = decimalSpans(strings.FieldsFunc(m, func(r rune) bool { return r == ',' }))
 	default:
-		list, err = sparse1(tail)
+		for head >= 0 && len(bytes.Trim(tail[head:head+tarBlock], "0123456789\n\x00")) == 0 { // a header has letters in it
+			head, mapped = head-tarBlock, mapped+tarBlock
+		}
+		list, err = sparse1(tail[len(tail)-mapped:])
 	}
+	if err != nil || head < 0 {
+		return nil, errSparse
+	}
+	stored, ok := tarNumber(tail[head+124 : head+136])
+	if size, has := h.PAXRecords["size"]; has {
+		stored, err = strconv.ParseInt(size, 10, 64)
+	}
+	stored -= int64(mapped)
 	end := int64(0)
-	for _, s := range list { // in order, within the file
-		if s.off < end || s.n < 0 || s.n > h.Size-s.off {
+	for _, s := range list { // in order, within the file, and no more than the archive has
+		if s.off < end || s.n < 0 || s.n > h.Size-s.off || s.n > stored {
 			return nil, errSparse
 		}
 		end = s.off + s.n
+		stored -= s.n
 	}
-	return list, err
+	if err != nil || !ok {
+		return nil, errSparse
+	}
+	return list, nil
 }
 
 // decimalSpans reads pairs of an offset and a length.
@@ -123,14 +140,9 @@ func decimalSpans(words []string) ([]span, error) {
 	return list, nil
 }
 
-// sparse1 reads the map of format 1.0: lines of decimals, filled up to a block, which were the
-// last thing read. The header before them has letters in it.
-func sparse1(tail []byte) ([]span, error) {
-	start := len(tail)
-	for start >= tarBlock && len(bytes.Trim(tail[start-tarBlock:start], "0123456789\n\x00")) == 0 {
-		start -= tarBlock
-	}
-	words := strings.Fields(strings.TrimRight(string(tail[start:]), "\x00"))
+// sparse1 reads the map of format 1.0: lines of decimals, filled up to a block.
+func sparse1(p []byte) ([]span, error) {
+	words := strings.Fields(strings.TrimRight(string(p), "\x00"))
 	if len(words) == 0 {
 		return nil, errSparse
 	}
@@ -141,19 +153,20 @@ func sparse1(tail []byte) ([]span, error) {
 	return decimalSpans(words[1:])
 }
 
-// oldSparse reads GNU's old map: four entries in the header, 21 in each block that follows while
-// a byte says that there is one more.
-func oldSparse(tail []byte) ([]span, error) {
-	start := len(tail) - tarBlock
-	for ; start >= 0; start -= tarBlock {
+// oldSparseHeader is where in what was read the header of GNU's old form is, -1: nowhere.
+func oldSparseHeader(tail []byte) int {
+	for start := len(tail) - tarBlock; start >= 0; start -= tarBlock {
 		h := tail[start : start+tarBlock]
 		if h[156] == tar.TypeGNUSparse && bytes.HasPrefix(h[257:], []byte("ustar  \x00")) && tarChecksum(h) {
-			break
+			return start
 		}
 	}
-	if start < 0 {
-		return nil, errSparse
-	}
+	return -1
+}
+
+// oldSparse reads GNU's old map: four entries in the header h, 21 in each block that follows while
+// a byte says that there is one more.
+func oldSparse(h []byte) ([]span, error) {
 	var list []span
 	add := func(p []byte) bool { // false: the map ends here
 		for ; len(p) >= 24; p = p[24:] {
@@ -169,7 +182,6 @@ func oldSparse(tail []byte) ([]span, error) {
 		}
 		return true
 	}
-	h := tail[start:]
 	add(h[386 : 386+4*24])
 	for more := h[482] != 0; more; {
 		if h = h[tarBlock:]; len(h) < tarBlock {

@@ -61,8 +61,6 @@ func (s *tarSource) next() (*entry, error) {
 		s.stream.mark()
 		h, err := s.tr.Next()
 		switch {
-		case err == nil && s.stream.debt > 0: // the map was longer than the data
-			return nil, named(s.where(s.last), errSparse)
 		case err == nil:
 		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, s.end()
@@ -199,7 +197,7 @@ func (s *tarSource) entry(h *tar.Header) (*entry, error) {
 		return nil, err
 	}
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // old archives have them
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		e.mode |= 0o100000
 		e.size = h.Size
 		if isSparse(h) { // its holes are not written out, whatever is asked for: they cost nothing to claim

@@ -25,7 +25,6 @@ type volumeSink struct {
 	// name that is made in one changes its time, and a mark would be inherited
 	open  []openDir             // from the top down, while entries come in order
 	links map[string]volume.Ino // files that may get more names
-	lost  int                   // entries with attributes that could not be kept
 	stats Stats
 }
 

@@ -272,7 +272,6 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 type target struct {
 	name  string
 	force bool
-	size  int64 // of the window
 }
 
 // window looks at the part of a file that begins at --offset: it is there, and empty.
