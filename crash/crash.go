@@ -56,6 +56,13 @@ func (m Model) String() string {
 // DefaultKeep is how many violations a crash point keeps if [Options] does not say.
 const DefaultKeep = 10
 
+// Fixpoint as Options.Nested goes into crashes inside the check until these leave no image that
+// was not explored before at the same crash point.
+const Fixpoint = 1 << 10
+
+// maxNested bounds any other Options.Nested.
+const maxNested = 8
+
 // Options of [Explore] and [Count]. The zero value explores every point with the Sectors model
 // without bad sectors, on one worker, without bound.
 type Options struct {
@@ -73,7 +80,7 @@ type Options struct {
 	Keep      int               // violations kept per point, all are counted; 0: DefaultKeep
 	StopFirst bool              // stop after the first point (by number) with a violation
 	Workers   int               // points explored at the same time, at most 1024; 0: one
-	Nested    int               // depth of crashes inside the check's own writes, 0 to 8
+	Nested    int               // depth of crashes inside the check's own writes, 0 to 8, or Fixpoint
 
 	// Label says in a few words what a write holds ("journal commit"); nil: no labels. It is
 	// called once for each write in flight and must not keep data.
@@ -99,8 +106,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: %d violations to keep", ErrOptions, o.Keep)
 	case o.Workers < 0 || o.Workers > 1024:
 		return fmt.Errorf("%w: %d workers, 0 to 1024", ErrOptions, o.Workers)
-	case o.Nested < 0 || o.Nested > 8:
-		return fmt.Errorf("%w: %d nested crashes, 0 to 8", ErrOptions, o.Nested)
+	case o.Nested < 0 || o.Nested > maxNested && o.Nested != Fixpoint:
+		return fmt.Errorf("%w: %d nested crashes, 0 to %d", ErrOptions, o.Nested, maxNested)
 	}
 	return nil
 }
@@ -157,12 +164,22 @@ type State struct {
 	// crash of the workload itself.
 	Depth int
 
+	// Before are the marks that the runs before this one made with Mark, in order, as far as
+	// they were made before the crashes that cut these runs off. It is empty at depth 0, and
+	// shared: nobody may change it.
+	Before []string
+
 	label string
 	dev   *lazy
 }
 
-func newState(p *Point, d *lazy, depth int) *State {
-	return &State{Point: p, Dev: d, Depth: depth, dev: d}
+// Mark notes how far the check has come, for the runs that begin with a crash inside this one:
+// they find in Before what was marked up to that crash. Two crashes inside the check that leave
+// the same images are told apart if their marks differ.
+func (s *State) Mark(text string) { s.dev.mark(text) }
+
+func newState(p *Point, d *lazy, depth int, before []string) *State {
+	return &State{Point: p, Dev: d, Depth: depth, Before: before, dev: d}
 }
 
 // Decayed is how many of the sectors that went bad by decay the check has met so far, also in

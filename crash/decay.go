@@ -195,7 +195,7 @@ func (k *decay) digest(h hash.Hash, healed map[int64]struct{}) {
 		put(h, c.bad, len(c.sectors))
 		for _, s := range slices.Sorted(slices.Values(c.sectors)) {
 			_, ok := healed[s]
-			put(h, int(s), map[bool]int{false: 0, true: 1}[ok])
+			put(h, int(s), flag(ok))
 		}
 	}
 	if k.left == 0 {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/big"
@@ -197,7 +198,7 @@ func (w *worker) point(e *epoch, image []byte, states *big.Int) (*PointReport, e
 			sp.decay = newDecay(int64(len(image)/w.x.t.SectorSize), n)
 			sp.total.Mul(sp.total, new(big.Int).SetUint64(sp.decay.weight()))
 		}
-		if _, err := w.explore(0, sp, w.r.Covered, nil); err != nil {
+		if _, err := w.explore(0, sp, w.r.Covered, nil, nil); err != nil {
 			return nil, fmt.Errorf("crash point %d: %w", e.point.Index, err)
 		}
 		w.devices[0].unload() // the image moves on
@@ -241,7 +242,7 @@ func (w *worker) spent() bool {
 
 // explore runs the check on all states of sp, adds those of each leaf to covered, and goes into
 // the crashes inside it. more is false when the budget is spent.
-func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (more bool, err error) {
+func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int, before []string) (more bool, err error) {
 	if depth == len(w.devices) {
 		w.devices = append(w.devices, &lazy{})
 	}
@@ -253,7 +254,7 @@ func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (mo
 			return false, nil
 		}
 		d.reset()
-		s := newState(w.e.point, d, depth)
+		s := newState(w.e.point, d, depth, before)
 		verdict := run(w.x.check, s)
 		if errors.Is(d.abort, ErrNotDeterministic) {
 			return false, d.abort
@@ -278,7 +279,7 @@ func (w *worker) explore(depth int, sp *space, covered *big.Int, path []int) (mo
 				w.violation(d, s, verdict, path)
 			}
 			if d.keep && !w.spent() {
-				if err := w.nested(depth, d, path); err != nil {
+				if err := w.nested(depth, d, path, before); err != nil {
 					return false, err
 				}
 			}
@@ -339,7 +340,7 @@ func (w *worker) violation(d *lazy, s *State, verdict error, path []int) {
 }
 
 // nested explores the crash points inside the run that the device has just made.
-func (w *worker) nested(depth int, d *lazy, path []int) error {
+func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 	events := d.events
 	if !slices.ContainsFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventWrite }) {
 		return nil
@@ -350,8 +351,11 @@ func (w *worker) nested(depth int, d *lazy, path []int) error {
 		if i < len(events) && events[i].Kind != disk.EventFlush {
 			continue
 		}
-		sp, err := d.nest(events[:flushed], events[flushed:i], opt)
-		from := flushed
+		_, done := unmark(events[:flushed])
+		_, inFlight := unmark(events[flushed:i])
+		marks, _ := unmark(events[:i])
+		marks = append(slices.Clip(before), marks...)
+		sp, err := d.nest(done, inFlight, opt)
 		flushed = i + 1
 		w.r.Nested.Points++
 		if errors.Is(err, ErrLimit) {
@@ -363,15 +367,23 @@ func (w *worker) nested(depth int, d *lazy, path []int) error {
 			return err
 		}
 		digest := sp.digest()
-		if at, ok := w.seen[digest]; ok && at <= depth {
+		if len(marks) > 0 {
+			digest = sha256.Sum256(fmt.Appendf(digest[:], "%q", marks))
+		}
+		if at, ok := w.seen[digest]; ok && (at <= depth || opt.Nested == Fixpoint) {
+			continue
+		}
+		if depth == maxDepth {
+			w.limit(fmt.Sprintf("no fixpoint after %d crashes inside the check", maxDepth))
+			w.r.Nested.Incomplete++
 			continue
 		}
 		w.seen[digest] = depth
 		w.r.Nested.Distinct++
-		want := countStates(events[from:i], w.x.t.SectorSize, opt.Model, opt.Bad)
+		want := countStates(inFlight, w.x.t.SectorSize, opt.Model, opt.Bad)
 		want.Mul(want, d.states())
 		covered := new(big.Int)
-		more, err := w.explore(depth+1, sp, covered, append(slices.Clip(path), nestedIndex(events[:i])))
+		more, err := w.explore(depth+1, sp, covered, append(slices.Clip(path), nestedIndex(events[:i])), marks)
 		if err != nil {
 			return fmt.Errorf("nested point %d: %w", nestedIndex(events[:i]), err)
 		}
@@ -384,6 +396,25 @@ func (w *worker) nested(depth int, d *lazy, path []int) error {
 		}
 	}
 	return nil
+}
+
+// maxDepth is where the search for a fixpoint gives up.
+const maxDepth = 64
+
+// unmark parts the marks of a run from its writes and flushes.
+func unmark(events []disk.Event) (marks []string, rest []disk.Event) {
+	rest = events
+	for i, e := range events {
+		if e.Kind == disk.EventMark {
+			if marks == nil {
+				rest = slices.Clone(events[:i])
+			}
+			marks = append(marks, e.Mark)
+		} else if marks != nil {
+			rest = append(rest, e)
+		}
+	}
+	return marks, rest
 }
 
 // nestedIndex is the number of the crash point after these events.

@@ -53,7 +53,7 @@ type lazy struct {
 	abort  error  // why the run means nothing; all calls fail with it
 
 	keep   bool         // record what the program writes
-	events []disk.Event // its writes and flushes in this run
+	events []disk.Event // its writes, flushes and marks in this run
 
 	search search // scratch of the computation of outcomes
 }
@@ -160,6 +160,15 @@ func (d *lazy) Flush() error {
 		d.events = append(d.events, disk.Event{Kind: disk.EventFlush})
 	}
 	return d.abort
+}
+
+// mark records a mark in the run.
+func (d *lazy) mark(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.abort == nil && d.keep {
+		d.events = append(d.events, disk.Event{Kind: disk.EventMark, Mark: text})
+	}
 }
 
 func (d *lazy) inRange(n int, off int64) error {

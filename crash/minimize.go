@@ -138,7 +138,7 @@ func (m *minimizer) writes(id stateID, depth int) ([]disk.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := written(m.check, newState(image.Point, image.lazy(), depth-1))
+	_, events := unmark(written(m.check, newState(image.Point, image.lazy(), depth-1, image.before)))
 	inner := epochs(&disk.Trace{SectorSize: m.t.SectorSize, Events: events}, nil)
 	if n := id.levels[depth].point; n < len(inner) {
 		return inner[n].writes, nil

@@ -136,16 +136,32 @@ func (s *space) digest() [32]byte {
 	slices.SortFunc(chains, func(a, b chain) int { return cmp.Compare(a.sector, b.sector) })
 	for _, c := range chains {
 		layers := slices.DeleteFunc(slices.Clone(c.layers), func(l layer) bool { return s.mask[l.v]&^l.fall == 0 && alone(l) })
-		if (s.decay == nil || c.top == 0) && !slices.ContainsFunc(layers, func(l layer) bool { return !alone(l) }) {
-			contents, bad := c.contents(s.mask)
+		if !slices.ContainsFunc(layers, func(l layer) bool { return !alone(l) }) {
+			layers, bottom, bad := c.layers, c.bottom, false
+			if s.decay != nil && c.top > 0 {
+				_, healed := s.healed[c.sector]
+				switch known := s.decay.known[c.sector]; {
+				case healed || known == sound || known == unknown && s.decay.left == 0:
+				case s.decay.dead(c.sector):
+					layers, bottom, bad = layers[:c.top], nil, s.falls(layers[:c.top])
+				default: // what lies above the decay, and what below
+					contents, bad, falls := contents(layers[:c.top], s.mask, nil)
+					put(h, 4, int(c.sector), len(contents), flag(bad), flag(falls))
+					for _, b := range contents {
+						h.Write(b)
+					}
+					if !falls {
+						continue
+					}
+					layers = layers[c.top:]
+				}
+			}
+			contents, bad2, _ := contents(layers, s.mask, bottom)
+			bad = bad || bad2
 			if same := s.base[c.sector*int64(s.sector):][:s.sector]; len(contents) == 1 && !bad && bytes.Equal(contents[0], same) {
 				continue
 			}
-			canBad := 0
-			if bad {
-				canBad = 1
-			}
-			put(h, 0, int(c.sector), len(contents), canBad)
+			put(h, 0, int(c.sector), len(contents), flag(bad))
 			for _, b := range contents {
 				h.Write(b)
 			}
@@ -198,15 +214,29 @@ func (s *space) digest() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// contents is all that the sector can hold, in the order of bytes, where its variables are not
-// tied to others, and whether it can be bad.
-func (c *chain) contents(mask []uint64) (list [][]byte, bad bool) {
+// falls reports whether all layers can be fallen through.
+func (s *space) falls(layers []layer) bool {
+	_, _, falls := contents(layers, s.mask, nil)
+	return falls
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// contents is all that layers of a sector over a bottom (nil: none) can hold, in the order of
+// bytes, where their variables are not tied to others, whether it can be bad, and whether all
+// layers can be fallen through.
+func contents(layers []layer, mask []uint64, bottom []byte) (list [][]byte, bad, falls bool) {
 	add := func(b []byte) {
 		if i, ok := slices.BinarySearchFunc(list, b, bytes.Compare); !ok {
 			list = slices.Insert(list, i, b)
 		}
 	}
-	for _, l := range c.layers {
+	for _, l := range layers {
 		m := mask[l.v]
 		bad = bad || m&l.bad != 0
 		for class, b := range l.data {
@@ -215,13 +245,13 @@ func (c *chain) contents(mask []uint64) (list [][]byte, bad bool) {
 			}
 		}
 		if m&l.fall == 0 {
-			return list, bad
+			return list, bad, false
 		}
 	}
-	if c.bottom != nil {
-		add(c.bottom)
+	if bottom != nil {
+		add(bottom)
 	}
-	return list, bad
+	return list, bad, true
 }
 
 func put(h hash.Hash, numbers ...int) {

@@ -146,3 +146,69 @@ func TestOldest(t *testing.T) {
 		t.Errorf("got %+v, want one violation, %s", r.Points[0].Kept, want)
 	}
 }
+
+// TestMarks: a run after a crash inside the check finds what was marked before that crash, also
+// where the images alone would not tell the crashes apart, and in a replay.
+func TestMarks(t *testing.T) {
+	tr := plainTrace(2, plainWrite{0, "a"})
+	check := func(s *State) error {
+		if s.Depth > 0 {
+			return fmt.Errorf("%s %v", letters(s.Dev), s.Before)
+		}
+		p := make([]byte, testSector)
+		p[0] = 'x'
+		_, err := s.Dev.WriteAt(p, 0)
+		s.Mark("one")
+		err = errors.Join(err, s.Dev.Flush())
+		s.Mark("two")
+		return errors.Join(err, s.Dev.Flush()) // nothing is in flight here but a mark
+	}
+	for _, model := range []Model{Sectors, Atomic, Prefix} {
+		r := mustExplore(t, tr, Options{Model: model, Nested: 1, Keep: 100}, check)
+		if !r.Complete() {
+			t.Errorf("%v: %+v", model, r.Nested)
+		}
+		var got []string
+		for _, p := range r.Points {
+			for _, v := range p.Kept {
+				got = append(got, v.Err.Error())
+				m, err := Rebuild(tr, v.ID, nil, check)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, verdict := m.Judge(check); verdict == nil || verdict.Error() != v.Err.Error() {
+					t.Errorf("%s: explored %v, replayed %v", v.ID, v.Err, verdict)
+				}
+			}
+		}
+		slices.Sort(got)
+		if want := []string{".. [one]", "a. [one]", "x. [one two]", "x. [one]"}; !slices.Equal(slices.Compact(got), want) {
+			t.Errorf("%v: got %q, want %q", model, got, want)
+		}
+	}
+}
+
+// TestFixpointToy: crashes inside crashes end by themselves, with and without decay.
+func TestFixpointToy(t *testing.T) {
+	for _, opt := range []Options{{Bad: true}, {Model: Atomic}, {Bad: true, Decay: 1}} {
+		opt.Nested = Fixpoint
+		j := toy{twoLogs: true, olderHeader: true}
+		r := mustExplore(t, j.trace(t, 2), opt, j.decayCheck)
+		if !r.Complete() || r.Violations > 0 || r.Nested.Deepest < 2 {
+			t.Errorf("%+v: %d violations, %+v", opt, r.Violations, r.Nested)
+		}
+	}
+	// A check that never leaves the same image twice has no fixpoint.
+	r := mustExplore(t, plainTrace(1, plainWrite{0, "a"}), Options{Nested: Fixpoint}, func(s *State) error {
+		p := make([]byte, testSector)
+		if s.Depth > 0 {
+			_, _ = s.Dev.ReadAt(p, 0)
+		}
+		p[0]++
+		_, err := s.Dev.WriteAt(p, 0)
+		return err
+	})
+	if r.Complete() || r.Nested.Deepest != maxDepth {
+		t.Errorf("%+v", r.Nested)
+	}
+}

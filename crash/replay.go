@@ -24,6 +24,7 @@ type Image struct {
 	Missing []MissingWrite
 
 	sector int
+	before []string         // the marks of the check before its crashes
 	decay  *decay           // nil if no sector decayed
 	lost   map[int64][]byte // what the decayed sectors held
 }
@@ -80,7 +81,9 @@ func build(t *disk.Trace, list []epoch, label func(off int64, data []byte) strin
 			return nil, fmt.Errorf("%w: a crash inside the check needs the check", ErrID)
 		}
 		d := concrete(m.Bytes, bad, k, t.SectorSize)
-		events := written(check, newState(e.point, d, depth))
+		events := written(check, newState(e.point, d, depth, m.before))
+		m.before = append(slices.Clip(m.before), marksBefore(events, l.point)...)
+		_, events = unmark(events)
 		if k != nil {
 			k = &decay{}
 			k.set(&d.decay)
@@ -121,6 +124,20 @@ func written(check Check, s *State) []disk.Event {
 	d.keep = true
 	_ = run(check, s)
 	return d.events
+}
+
+// marksBefore are the marks before a crash point among the events.
+func marksBefore(events []disk.Event, point int) []string {
+	for i, e := range events {
+		if e.Kind == disk.EventFlush {
+			if point--; point < 0 {
+				events = events[:i]
+				break
+			}
+		}
+	}
+	marks, _ := unmark(events)
+	return marks
 }
 
 // crash makes image what is left of it by a crash at the level's point among the events.
@@ -200,7 +217,7 @@ func (m *Image) lazy() *lazy {
 // Judge runs the check on the image, and returns what it noted and its verdict. The image does
 // not change.
 func (m *Image) Judge(check Check) (label string, verdict error) {
-	s := newState(m.Point, m.lazy(), m.Depth)
+	s := newState(m.Point, m.lazy(), m.Depth, m.before)
 	verdict = run(check, s)
 	return s.label, verdict
 }
