@@ -96,6 +96,7 @@ type Run struct {
 	States []*State // States[k] is the tree after k recorded operations; States[0] after the setup
 	Full   int      // operations that the volume refused for lack of space
 
+	before  int // operations of the run before it, for the clock
 	clock   clock
 	handles map[string]volume.Ino
 	buf     []byte
@@ -226,7 +227,7 @@ func (r *Run) Play(v *volume.Volume, mark func(Mark)) error {
 	for i, op := range r.Script.Ops {
 		k := i + 1
 		mark(Mark{Started, k})
-		next, err := r.step(v, st, op, k, playTime(k))
+		next, err := r.step(v, st, op, k, playTime(r.before+k))
 		if err != nil {
 			return err
 		}

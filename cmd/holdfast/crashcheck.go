@@ -20,7 +20,15 @@ func (x *session) check(s *crash.State) (err error) {
 	if err != nil {
 		return err
 	}
-	v, k, err := x.open(s.Dev, at)
+	if x.then != nil && len(s.Before) > 0 {
+		return x.checkSecond(s)
+	}
+	opt, second := x.options(), (*workload.Run)(nil)
+	if x.then != nil {
+		second = x.then.Run()
+		opt.Clock = second.Options().Clock
+	}
+	v, k, err := x.open(s.Dev, opt, at)
 	if k >= 0 {
 		s.Note(strconv.Itoa(k))
 	}
@@ -29,6 +37,9 @@ func (x *session) check(s *crash.State) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if x.then != nil {
+		return x.runSecond(s, second, v, at, k)
 	}
 	if s.Depth > 0 {
 		return nil // the states behind crashes inside recovery are many: they are judged, not used
@@ -65,30 +76,35 @@ func (x *session) overlay(dev disk.Device) *disk.Overlay {
 // and lets fsck look at it. The tree is that after k operations, -1 if it is that after none;
 // an error is a *workload.Verdict.
 func (x *session) judge(dev disk.Device, at workload.Progress) (k int, err error) {
-	_, k, err = x.open(dev, at)
+	_, k, err = x.open(dev, x.options(), at)
 	return k, err
 }
 
 // open is judge, and gives the volume if it opened.
-func (x *session) open(dev disk.Device, at workload.Progress) (v *volume.Volume, k int, err error) {
-	if v, err = volume.Open(dev, x.options()); err != nil {
+func (x *session) open(dev disk.Device, opt volume.Options, at workload.Progress) (v *volume.Volume, k int, err error) {
+	if v, err = volume.Open(dev, opt); err != nil {
 		return nil, -1, x.broken(workload.ErrOpen, at, -1, err)
 	}
 	if k, err = x.run.Judge(v, at); err != nil {
 		return v, -1, err
 	}
+	return v, k, x.sound(dev, at, k)
+}
+
+// sound lets fsck look at an image that holds the tree after k operations.
+func (x *session) sound(dev disk.Device, at workload.Progress, k int) error {
 	r, err := fsck.Check(dev, fsck.Options{})
 	if err != nil {
-		return v, k, x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
+		return x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
 	}
-	if !r.Clean() {
-		verdict := x.broken(workload.ErrInvariant, at, k, nil)
-		for _, f := range r.Findings {
-			verdict.Findings = append(verdict.Findings, f.String())
-		}
-		return v, k, verdict
+	if r.Clean() {
+		return nil
 	}
-	return v, k, nil
+	verdict := x.broken(workload.ErrInvariant, at, k, nil)
+	for _, f := range r.Findings {
+		verdict.Findings = append(verdict.Findings, f.String())
+	}
+	return verdict
 }
 
 func (x *session) broken(class workload.Class, at workload.Progress, k int, cause error) *workload.Verdict {

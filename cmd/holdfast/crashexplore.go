@@ -17,13 +17,15 @@ func crashExploreCommand() *cobra.Command {
 	var override, html string
 	var first, asJSON, quiet, verbose bool
 	var model modelFlags
-	var budget, workers, nested, keep int
+	var nested depthFlag
+	var then string
+	var budget, workers, keep int
 	c := &cobra.Command{
 		Use:   "explore SCRIPT|TRACE",
 		Short: "Explore every legal crash state and prove that none was left out",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if budget < 0 || workers < 0 || nested < 0 || keep < 0 {
+			if budget < 0 || workers < 0 || keep < 0 {
 				return usage("bounds are not negative")
 			}
 			if html != "" {
@@ -35,9 +37,14 @@ func crashExploreCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
+			if then != "" {
+				if err := x.second(then); err != nil {
+					return badInput(err)
+				}
+			}
 			w := cmd.OutOrStdout()
 			p := &exploration{x: x, out: w, script: args[0], override: override}
-			opt := crash.Options{MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: nested, Keep: keep, Label: x.label}
+			opt := crash.Options{MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: int(nested), Keep: keep, Label: x.label}
 			if err := model.apply(&opt); err != nil {
 				return err
 			}
@@ -86,11 +93,12 @@ func crashExploreCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
 	model.bind(f)
+	f.Var(&nested, "nested", "depth of crashes inside recovery to explore as well, or fix: until no image is new")
+	f.StringVar(&then, "then", "", "a second `script` that runs after each recovery; with --nested the crashes inside it are explored")
 	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.StringVar(&html, "html", "", "a file for the report as one page for a browser")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.IntVar(&keep, "keep", 3, "violations shown per crash point; all are counted")
-	f.IntVar(&nested, "nested", 0, "depth of crashes inside recovery to explore as well")
 	f.BoolVarP(&verbose, "verbose", "v", false, "every crash point, as it is done, and every violation kept, in full")
 	f.BoolVarP(&quiet, "quiet", "q", false, "only the summary")
 	f.IntVar(&budget, "max-leaves", 0, "leaves explored per crash point at most (0: no bound)")

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"strconv"
+
 	"github.com/spf13/pflag"
 
 	"holdfast/crash"
@@ -10,6 +13,31 @@ import (
 type modelFlags struct {
 	noBad, atomic, prefix bool
 	decay                 int
+}
+
+// depthFlag is a pflag.Value: a depth of crashes inside recovery, or "fix".
+type depthFlag int
+
+func (d *depthFlag) String() string {
+	if *d == crash.Fixpoint {
+		return "fix"
+	}
+	return strconv.Itoa(int(*d))
+}
+
+func (d *depthFlag) Type() string { return "N|fix" }
+
+func (d *depthFlag) Set(s string) error {
+	if s == "fix" {
+		*d = crash.Fixpoint
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n == crash.Fixpoint {
+		return errors.New("want a number or fix")
+	}
+	*d = depthFlag(n)
+	return nil
 }
 
 func (m *modelFlags) bind(f *pflag.FlagSet) {

@@ -10,7 +10,7 @@ import (
 )
 
 func crashReplayCommand() *cobra.Command {
-	var out, override string
+	var out, override, then string
 	var force bool
 	c := &cobra.Command{
 		Use:   "replay SCRIPT|TRACE ID -o IMAGE",
@@ -29,6 +29,11 @@ func crashReplayCommand() *cobra.Command {
 			x, err := load(args[0], override)
 			if err != nil {
 				return badInput(err)
+			}
+			if then != "" {
+				if err := x.second(then); err != nil {
+					return badInput(err)
+				}
 			}
 			image, err := crash.Rebuild(x.trace, args[1], x.label, x.check)
 			if err != nil {
@@ -57,6 +62,7 @@ func crashReplayCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "the image file")
 	c.Flags().StringVar(&override, "image", "", "as in explore")
+	c.Flags().StringVar(&then, "then", "", "the second `script`, as in explore")
 	c.Flags().BoolVarP(&force, "force", "F", false, "overwrite an existing file")
 	return c
 }

@@ -20,6 +20,7 @@ type session struct {
 	run    *workload.Run
 	trace  *disk.Trace
 	label  func(off int64, data []byte) string
+	then   *workload.Second // what runs after recovery, nil if nothing does
 
 	overlays sync.Pool // of check
 }
