@@ -34,7 +34,7 @@ func (d *depthFlag) Set(s string) error {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n == crash.Fixpoint {
-		return errors.New("want a number or fix")
+		return errors.New("want fix or a number that is not negative")
 	}
 	*d = depthFlag(n)
 	return nil
