@@ -1,6 +1,7 @@
 package fsck
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -33,9 +34,23 @@ func (x *inodeInfo) dir() bool { return x.mode&layout.ModeType == layout.ModeDir
 // group is what is kept of an initialised group. What is not there costs nothing: a group
 // that cannot be read has no inodes, one in which nothing is owned has no owners.
 type group struct {
-	bitmap []byte      // nil: unreadable
+	read   bool // its bitmap is good
+	stats  layout.GroupStats
+	bitmap []byte      // nil: as in a group in which no block has been allocated yet
 	inodes []inodeInfo // the initialised slots
-	owner  []uint64    // per block: 0, or the inode that owns it; nil: none is owned
+	owner  [][]uint64  // by block, in runs of ownerRun; a run without an owner is nil
+}
+
+// ownerRun is how many blocks of a group share an allocation: in a volume that is all but empty
+// each directory is in a group of its own, and owns little there.
+const ownerRun = 1 << 10
+
+// ownerOf is the inode that owns block i of the group, 0 if none does.
+func (g *group) ownerOf(i uint64) uint64 {
+	if g.owner == nil || g.owner[i/ownerRun] == nil {
+		return 0
+	}
+	return g.owner[i/ownerRun][i%ownerRun]
 }
 
 const (
@@ -244,18 +259,31 @@ func (c *checker) readTotals() {
 
 func (c *checker) readGroups() {
 	c.groups = c.newGroups(int(c.totals.Groups))
+	var fresh []byte
+	if len(c.groups) > maxRoom {
+		fresh = make([]byte, c.g.BlockSize)
+	}
 	for i := range c.totals.Groups {
 		no := c.g.BitmapBlock(i)
-		p := c.bytes(c.g.BlockSize)
-		err := c.block(p, no)
+		err := c.block(c.buf, no)
 		if err == nil {
-			err = layout.CheckBitmap(p, &c.g, i)
+			err = layout.CheckBitmap(c.buf, &c.g, i)
 		}
 		if err != nil {
 			c.broken(fmt.Sprintf("bitmap of group %d", i), no, 0, err)
 			continue
 		}
-		c.groups[i].bitmap = p
+		c.groups[i].read, c.groups[i].stats = true, layout.Stats(c.buf)
+		// Where groups are many, those without blocks of their own are not kept: a volume of
+		// many terabytes may have inodes in all of them.
+		if fresh != nil {
+			layout.InitBitmap(fresh, &c.g, i)
+			if bytes.Equal(layout.BlockBody(fresh), layout.BlockBody(c.buf)) {
+				continue
+			}
+		}
+		c.groups[i].bitmap = c.bytes(c.g.BlockSize)
+		copy(c.groups[i].bitmap, c.buf)
 	}
 	for i := range c.totals.Groups {
 		for k := range c.g.SumBlocks(i) {
@@ -275,12 +303,11 @@ func (c *checker) readGroups() {
 func (c *checker) readInodes() {
 	per := c.g.InodesPerBlock()
 	for group := range c.totals.Groups {
-		b := c.groups[group].bitmap
 		base := group * uint64(c.g.InodesPerGroup)
-		if b == nil {
+		if !c.groups[group].read {
 			continue
 		}
-		init := layout.Stats(b).InodesInit
+		init := c.groups[group].stats.InodesInit
 		c.groups[group].inodes = c.slots(int(init))
 		var free, dirs uint32
 		for i := uint32(0); i < init; i += uint32(per) {
@@ -325,7 +352,7 @@ func (c *checker) readInodes() {
 		if c.blur {
 			continue
 		}
-		s := layout.Stats(b)
+		s := c.groups[group].stats
 		if s.InodesFree != free {
 			c.find(WrongCount, fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group), 0, "%d free inodes counted, %d found", s.InodesFree, free)
 		}
@@ -359,17 +386,20 @@ func (c *checker) claim(block, ino uint64, what structure) bool {
 		return !twice
 	}
 	g := &c.groups[no]
-	if g.owner == nil {
-		g.owner = c.owners(int(c.g.GroupLen(no)))
-	}
 	i := block - c.g.GroupStart(no)
-	if other := g.owner[i]; other != 0 {
+	if other := g.ownerOf(i); other != 0 {
 		c.find(SharedBlock, what.of(ino), block, ino, "inode %d claims a block that inode %d owns", ino, other)
 		return false
 	}
-	g.owner[i] = ino
+	if g.owner == nil {
+		g.owner = make([][]uint64, (c.g.GroupBlocks+ownerRun-1)/ownerRun)
+	}
+	if g.owner[i/ownerRun] == nil {
+		g.owner[i/ownerRun] = c.owners(ownerRun)
+	}
+	g.owner[i/ownerRun][i%ownerRun] = ino
 	c.r.Used++
-	if g.bitmap != nil && !layout.Bit(layout.BlockBody(g.bitmap), i) {
+	if g.read && (g.bitmap == nil || !layout.Bit(layout.BlockBody(g.bitmap), i)) {
 		c.find(MarkedFree, fmt.Sprintf("bitmap of group %d", no), c.g.BitmapBlock(no), ino, "block %d of inode %d is marked free", block, ino)
 	}
 	return true
@@ -380,11 +410,10 @@ func (c *checker) counts() {
 	var freeBlocks, freeInodes uint64
 	for i := range c.g.Groups {
 		if i < c.totals.Groups {
-			b := c.groups[i].bitmap
-			if b == nil {
+			if !c.groups[i].read {
 				return
 			}
-			s := layout.Stats(b)
+			s := c.groups[i].stats
 			freeBlocks += uint64(s.FreeBlocks)
 			freeInodes += uint64(s.InodesFree) + uint64(c.g.InodesPerGroup-s.InodesInit)
 			continue
@@ -410,14 +439,20 @@ func (c *checker) counts() {
 // space compares the bitmaps with what is reached.
 func (c *checker) space() {
 	for i := range c.groups {
-		b, owner := c.groups[i].bitmap, c.groups[i].owner
-		if b == nil {
+		if !c.groups[i].read {
 			continue
 		}
 		group := uint64(i)
-		body := layout.BlockBody(b)
 		what, no := fmt.Sprintf("bitmap of group %d", group), c.g.BitmapBlock(group)
 		start, n, tables := c.g.GroupStart(group), c.g.GroupLen(group), c.g.GroupTables(group)
+		s, b := c.groups[i].stats, c.groups[i].bitmap
+		if b == nil {
+			if uint64(s.FreeBlocks) != n-tables {
+				c.find(WrongCount, what, no, 0, "%d free blocks counted, %d bits clear", s.FreeBlocks, n-tables)
+			}
+			continue
+		}
+		body := layout.BlockBody(b)
 		var free uint32
 		for k := range n {
 			used := layout.Bit(body, k)
@@ -429,7 +464,7 @@ func (c *checker) space() {
 				if !used {
 					c.find(MarkedFree, what, no, 0, "block %d of the group's own tables is marked free", start+k)
 				}
-			case used && (owner == nil || owner[k] == 0) && !c.blur:
+			case used && c.groups[i].ownerOf(k) == 0 && !c.blur:
 				c.find(Leak, what, no, 0, "block %d is marked used and nothing reaches it", start+k)
 			}
 		}
@@ -441,7 +476,7 @@ func (c *checker) space() {
 				break
 			}
 		}
-		if s := layout.Stats(b); s.FreeBlocks != free {
+		if s.FreeBlocks != free {
 			c.find(WrongCount, what, no, 0, "%d free blocks counted, %d bits clear", s.FreeBlocks, free)
 		}
 	}

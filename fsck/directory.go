@@ -215,7 +215,7 @@ func (d *dirCheck) entry(block, logical uint64, r *layout.Record) {
 	case r.Ino > c.totals.Groups*uint64(c.g.InodesPerGroup):
 		c.find(Dangling, "directory block", block, d.ino, "the name %q is of inode %d, the volume has %d in use", name, r.Ino, c.totals.Groups*uint64(c.g.InodesPerGroup))
 		return
-	case x == nil && c.groups[(r.Ino-1)/uint64(c.g.InodesPerGroup)].bitmap == nil:
+	case x == nil && !c.groups[(r.Ino-1)/uint64(c.g.InodesPerGroup)].read:
 		return
 	case x == nil || x.state < slotUsed:
 		if x == nil || x.state == slotFree || !c.blur {
