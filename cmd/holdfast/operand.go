@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"holdfast/layout"
@@ -13,9 +14,9 @@ import (
 // naming is what a command line that names no file in an image is told.
 const naming = "a file in an image is IMAGE:PATH"
 
-// splitImagePath splits IMAGE:PATH at the first colon whose left side is a file; where none is,
-// at the first colon, as scp does, unless the argument begins like a path (./a:b is a file of
-// the host). The path is as written, from the root of the volume.
+// splitImagePath splits IMAGE:PATH at the first colon whose left side is a file. Where none is,
+// the first colon splits, as in scp: if no slash is before it (./a:b is a file of the host), or
+// if the whole could be no file of the host. The path is as written, from the root of the volume.
 func splitImagePath(arg string) (image, inside string, ok bool) {
 	for i := range len(arg) {
 		if i == 0 || arg[i] != ':' {
@@ -26,8 +27,14 @@ func splitImagePath(arg string) (image, inside string, ok bool) {
 		}
 	}
 	// The error is to name the image that is missing.
-	if i := strings.IndexByte(arg, ':'); i > 0 && !strings.HasPrefix(arg, "/") && !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "../") {
+	if i := strings.IndexByte(arg, ':'); i > 0 && !strings.Contains(arg[:i], "/") {
 		return arg[:i], rooted(arg[i+1:]), true
+	}
+	// So it is where the argument could not be made on the host either.
+	if i := strings.Index(arg, ":/"); i > 0 {
+		if _, err := os.Stat(filepath.Dir(arg)); errors.Is(err, os.ErrNotExist) {
+			return arg[:i], rooted(arg[i+1:]), true
+		}
 	}
 	return "", "", false
 }

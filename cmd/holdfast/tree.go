@@ -28,11 +28,12 @@ func treeCommand() *cobra.Command {
 				if d.json {
 					return w.json(d.node(o, o.path, a.Ino, layout.ModeDir, 0))
 				}
+				d.drawn = true
 				fmt.Fprintln(w.out, quoteName(o.path))
 				d.draw(o, a.Ino, "", 1)
 				return nil
 			})
-			if d.json {
+			if d.json || !d.drawn {
 				return nil
 			}
 			if d.dirsOnly {
@@ -56,6 +57,7 @@ type drawer struct {
 	depth               int
 	all, dirsOnly, json bool
 	dirs, files         int
+	drawn               bool // at least one tree
 }
 
 // entries is what is drawn of a directory; what cannot be read of it costs a line.
