@@ -20,6 +20,9 @@ func (x *session) check(s *crash.State) (err error) {
 	if err != nil {
 		return err
 	}
+	if x.soft {
+		s.Dev = &soft{Device: s.Dev}
+	}
 	if x.then != nil && len(s.Before) > 0 {
 		return x.checkSecond(s)
 	}

@@ -19,6 +19,7 @@ func crashExploreCommand() *cobra.Command {
 	var model modelFlags
 	var nested depthFlag
 	var then string
+	var softErrors bool
 	var budget, workers, keep int
 	c := &cobra.Command{
 		Use:   "explore SCRIPT|TRACE",
@@ -37,6 +38,7 @@ func crashExploreCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
+			x.soft = softErrors
 			if then != "" {
 				if err := x.second(then); err != nil {
 					return badInput(err)
@@ -94,6 +96,7 @@ func crashExploreCommand() *cobra.Command {
 	f.StringVar(&override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
 	model.bind(f)
 	f.Var(&nested, "nested", "depth of crashes inside recovery to explore as well, or fix: until no image is new")
+	f.BoolVar(&softErrors, "soft", false, "every read after the crash fails once, with an error that goes away on retry")
 	f.StringVar(&then, "then", "", "a second `script` that runs after each recovery; with --nested the crashes inside it are explored")
 	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.StringVar(&html, "html", "", "a file for the report as one page for a browser")

@@ -21,6 +21,7 @@ type session struct {
 	trace  *disk.Trace
 	label  func(off int64, data []byte) string
 	then   *workload.Second // what runs after recovery, nil if nothing does
+	soft   bool             // every read fails once
 
 	overlays sync.Pool // of check
 }
