@@ -113,14 +113,16 @@ func (d tarDir) Sys() any           { return nil }
 
 // broken is an error of the archive, with the place.
 func (s *tarSource) broken(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("the archive is cut off")
-	} else if errors.Is(err, tar.ErrHeader) && s.members == 0 {
+	first := s.members == 0
+	switch {
+	case first && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) && s.stream.offset < tarBlock):
 		return pathed{fmt.Errorf("%s: not a tar archive", s.name)}
-	} else if errors.Is(err, tar.ErrHeader) {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the archive is cut off")
+	case errors.Is(err, tar.ErrHeader):
 		err = errors.New("damaged header")
 	}
-	if s.members == 0 {
+	if first {
 		return pathed{fmt.Errorf("%s: %w", s.name, err)}
 	}
 	return pathed{fmt.Errorf("%s: after member %q, offset %d: %w", s.name, s.last, s.stream.offset, err)}
