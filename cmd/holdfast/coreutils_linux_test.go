@@ -40,17 +40,6 @@ func hostRun(t *testing.T, dir string, argv ...string) (out string, ok bool) {
 	return string(p), err == nil
 }
 
-// ourRun runs a command of ours.
-func ourRun(t *testing.T, argv ...string) (out, errOut string, ok bool) {
-	t.Helper()
-	var stdout, stderr bytes.Buffer
-	status := run(argv, strings.NewReader(""), &stdout, &stderr)
-	if status != 0 && status != exitFailure {
-		t.Fatalf("holdfast %q: status %d: %s", argv, status, stderr.String())
-	}
-	return stdout.String(), stderr.String(), status == 0
-}
-
 // inUTC makes local times those of UTC for a test.
 func inUTC(t *testing.T) {
 	local := time.Local
