@@ -58,7 +58,7 @@ explored, and no violation was found.`,
 			return usage("--random takes --count and --seed, and no --sample")
 		case !random && (count != 0 || seed != 0):
 			return usage("--seed and --count are of --random")
-		case workers < 0 || workers > 1024 || limit < 0 || c.opt.Nested < 0 || c.opt.MaxLeaves < 0:
+		case workers < 0 || workers > 1024 || limit < 0 || c.opt.MaxLeaves < 0:
 			return usage("bounds are not negative, and -j is at most 1024")
 		}
 		c.sum.Plan = plan{Kind: "random", Seed: seed, Of: count, Selected: count}
@@ -74,7 +74,7 @@ explored, and no violation was found.`,
 			}
 		}
 		p := &c.sum.Plan
-		p.Image, p.Nested, p.MaxLeaves = c.override, c.opt.Nested, c.opt.MaxLeaves
+		p.Image, p.Nested, p.MaxLeaves = c.override, (*depthFlag)(&c.opt.Nested).String(), c.opt.MaxLeaves
 		modelSet.VisitAll(func(f *pflag.Flag) {
 			if f.Changed {
 				p.Model = append(p.Model, f.Name+"="+f.Value.String())
@@ -106,7 +106,7 @@ explored, and no violation was found.`,
 	f.Uint64Var(&count, "count", 0, "random: how many")
 	f.Uint64Var(&sample, "sample", 0, "only so many workloads, spread over the whole enumeration (0: all)")
 	f.StringVar(&shard, "shard", "1/1", "explore the I-th of N shards: I/N")
-	f.IntVar(&c.opt.Nested, "nested", 0, "depth of crashes inside recovery to explore as well")
+	f.Var((*depthFlag)(&c.opt.Nested), "nested", "depth of crashes inside recovery to explore as well, or fix: until no image is new")
 	f.IntVar(&c.opt.MaxLeaves, "max-leaves", 0, "leaves explored per crash point at most (0: no bound)")
 	f.StringVar(&c.override, "image", "", `change the image of the workloads, as "sector=4096 block=4k size=4m"`)
 	f.AddFlagSet(modelSet)

@@ -20,7 +20,7 @@ type plan struct {
 	Shards    int      `json:"shards"`               // in how many shards
 	Image     string   `json:"image,omitempty"`      // --image
 	Model     []string `json:"model,omitempty"`      // what differs from the default
-	Nested    int      `json:"nested"`               // depth
+	Nested    string   `json:"nested"`               // depth, or "fix"
 	MaxLeaves int      `json:"max_leaves,omitempty"` // per crash point
 }
 
@@ -106,8 +106,12 @@ func (s *campaignSum) print(w io.Writer) error {
 		fmt.Fprintf(w, "not covered %d workloads, beyond a bound\n", s.Uncovered)
 	}
 	fmt.Fprintf(w, "points      %d crash points\n", s.Points)
-	if p.Nested > 0 {
-		fmt.Fprintf(w, "recovery    %d crash points inside it, to depth %d\n", s.NestedPoints, p.Nested)
+	if s.NestedPoints > 0 {
+		depth := "depth " + p.Nested
+		if p.Nested == "fix" {
+			depth = "the fixpoint"
+		}
+		fmt.Fprintf(w, "recovery    %d crash points inside it, to %s\n", s.NestedPoints, depth)
 	}
 	fmt.Fprintf(w, "states      %s legal, the leaves stand for %s\n", short(&s.Legal), short(&s.Covered))
 	fmt.Fprintf(w, "leaves      %d, %.0f a second in %.1f s\n", s.leaves(), float64(s.leaves())/max(s.Seconds, 1e-3), s.Seconds)
