@@ -1,6 +1,8 @@
 // Package transfer copies trees between a host's file system and a volume: [FromDir] and [CopyIn]
-// into a volume, [ToDir] and [CopyOut] out of it. Files, directories, symbolic links, FIFOs,
-// sockets and devices go both ways.
+// into a volume, [Build] into one that is being made, [ToDir] and [CopyOut] out of it; and between
+// a volume and a tar archive: [FromTar] and [ToTar]. Files, directories, symbolic links, FIFOs,
+// sockets and devices go both ways, with their extended attributes (an archive has no sockets,
+// Build no attributes).
 //
 // It promises:
 //
@@ -15,10 +17,15 @@
 //   - Nothing outside the destination is written, whatever names and links the volume holds:
 //     paths are walked with os.Root, no symbolic link is followed, and what is in the way of
 //     a file is removed, not written through. A directory is only merged with a directory.
+//   - A tar archive may come from anybody: names do not lead out of the directory that it is
+//     unpacked into, links in the volume are not followed, what is only claimed (a size, a map of
+//     holes) costs neither memory nor time, and an error names the member.
 //
 // It does not make the volume durable: that is Sync or Close of the volume. What an error has
 // interrupted is there in part.
 //
-// It imports volume. Start with transfer.go (options); in.go and out.go are the two ways, and
-// host_*.go is what systems have in different forms.
+// It imports volume. Start with transfer.go (options) and entry.go: a tree comes as a stream of
+// entries from a source (hostsource.go, tarsource.go, with manifest.go between) to a sink
+// (volumesink.go, measure.go). out.go and tarout.go are the way back, bulk.go the way into an image
+// that is made, and host_*.go is what systems have in different forms.
 package transfer
