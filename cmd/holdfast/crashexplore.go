@@ -18,7 +18,7 @@ func crashExploreCommand() *cobra.Command {
 	var first, asJSON, quiet, verbose bool
 	var model modelFlags
 	var nested depthFlag
-	var then string
+	var then, disaster string
 	var softErrors bool
 	var budget, workers, keep int
 	c := &cobra.Command{
@@ -45,6 +45,15 @@ func crashExploreCommand() *cobra.Command {
 				}
 			}
 			w := cmd.OutOrStdout()
+			if disaster != "" {
+				switch broken, err := x.sampleDisasters(w, disaster); {
+				case err != nil:
+					return badInput(err)
+				case broken > 0:
+					return &statusError{crashViolation, nil}
+				}
+				return nil
+			}
 			p := &exploration{x: x, out: w, script: args[0], override: override}
 			opt := crash.Options{MaxLeaves: budget, StopFirst: first, Workers: workers, Nested: int(nested), Keep: keep, Label: x.label}
 			if err := model.apply(&opt); err != nil {
@@ -97,6 +106,7 @@ func crashExploreCommand() *cobra.Command {
 	model.bind(f)
 	f.Var(&nested, "nested", "depth of crashes inside recovery to explore as well, or fix: until no image is new")
 	f.BoolVar(&softErrors, "soft", false, "every read after the crash fails once, with an error that goes away on retry")
+	f.StringVar(&disaster, "disaster", "", "instead of crashes, try a lying disk: phantom, misdirected or lying-flush")
 	f.StringVar(&then, "then", "", "a second `script` that runs after each recovery; with --nested the crashes inside it are explored")
 	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.StringVar(&html, "html", "", "a file for the report as one page for a browser")
