@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,13 +14,13 @@ import (
 	"holdfast/volume"
 )
 
-// Build makes what is in hostDir, and with Options.Preserve the attributes of hostDir itself,
-// the content of a volume that is built. It is [FromDir] for an image that does not exist yet,
-// many times faster; the caller closes the builder. After an error it is to be aborted.
-func Build(b *volume.Builder, hostDir string, o Options) (Stats, error) {
-	c := &bulk{Options: o, top: hostDir, seen: map[hostID]volume.Ino{}, b: b,
+// Build makes what a plan has found, with the options that it was made with (but for Progress),
+// and with Options.Preserve the attributes of the top, the content of a volume that is built. It is [FromDir] for an image that does not exist yet, many
+// times faster; the caller closes the builder. After an error it is to be aborted.
+func Build(b *volume.Builder, p *Plan, o Options) (Stats, error) {
+	c := &bulk{Options: o, plan: p, top: p.hostDir, seen: map[hostID]volume.Ino{}, b: b,
 		queue: make(chan *batch, bulkAhead), work: make(chan *batch, bulkAhead), stop: make(chan struct{}), spare: make(chan []byte, bulkAhead+2)}
-	top, err := openTop(hostDir)
+	top, err := openTop(p.hostDir)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -46,16 +45,6 @@ func Build(b *volume.Builder, hostDir string, o Options) (Stats, error) {
 	return c.stats, err
 }
 
-// at names the source in an error.
-func (c *bulk) at(rel string, err error) error {
-	name := filepath.Join(c.top, filepath.FromSlash(rel))
-	var p *fs.PathError
-	if errors.As(err, &p) { // of os.Root, with a path from a directory below
-		return &fs.PathError{Op: p.Op, Path: name, Err: p.Err}
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
-
 const (
 	bulkAhead = 8       // batches that are read before their turn
 	bulkBytes = 1 << 20 // of content in a batch
@@ -67,6 +56,7 @@ const (
 // order, and the caller's builds, in the order of the list.
 type bulk struct {
 	Options
+	plan  *Plan
 	top   string // for messages
 	b     *volume.Builder
 	seen  map[hostID]volume.Ino // files with several names
@@ -101,6 +91,8 @@ type item struct {
 	leave     bool     // it is left again
 	err       error
 	target    string
+	xattrs    map[string][]byte
+	known     bool        // the attributes are
 	file      *os.File    // a large file, open
 	before    fs.FileInfo // of a file, open
 	data      []byte      // all of a small one
@@ -126,7 +118,7 @@ func (c *bulk) list(top *hostDir) {
 	defer close(c.work)
 	defer close(c.queue)
 	l := &lister{bulk: c}
-	if l.add(&item{rel: ".", info: top.info, into: top}) && l.dir(top, ".") {
+	if l.add(&item{rel: ".", info: top.info, into: top, xattrs: c.plan.xattrs, known: true}) && l.dir(top, ".", c.plan.top) {
 		l.send()
 	}
 }
@@ -168,8 +160,26 @@ func (l *lister) send() bool {
 	}
 }
 
-// dir adds what is in a directory.
-func (l *lister) dir(d *hostDir, rel string) bool {
+// dir adds what is in a directory, as it was planned if it was.
+func (l *lister) dir(d *hostDir, rel string, p *planned) bool {
+	if p == nil {
+		return l.look(d, rel)
+	}
+	for _, info := range p.infos {
+		name := info.Name()
+		it := &item{rel: join(rel, name), name: name, dir: d, info: info, xattrs: p.xattrs[name], known: true}
+		if info.IsDir() {
+			it.into, it.err = d.enter(name, info)
+		}
+		if !l.add(it) || it.into != nil && !l.dir(it.into, it.rel, p.dirs[name]) {
+			return false
+		}
+	}
+	return l.add(&item{rel: rel, leave: true})
+}
+
+// look is dir of what was not kept in the plan.
+func (l *lister) look(d *hostDir, rel string) bool {
 	names, err := d.names()
 	if err != nil {
 		return l.add(&item{rel: rel, err: err})
@@ -183,7 +193,7 @@ func (l *lister) dir(d *hostDir, rel string) bool {
 		if it.err == nil && it.info.IsDir() {
 			it.into, it.err = d.enter(name, it.info)
 		}
-		if !l.add(it) || it.into != nil && !l.dir(it.into, it.rel) {
+		if !l.add(it) || it.into != nil && !l.look(it.into, it.rel) {
 			return false
 		}
 	}
@@ -203,6 +213,11 @@ func (c *bulk) read() {
 			if it.err != nil || it.info == nil {
 				continue
 			}
+			if c.Preserve && !it.known {
+				if it.xattrs, it.err = it.dir.xattrs(it.name); it.err != nil {
+					continue
+				}
+			}
 			switch k := it.info.Mode().Type(); {
 			case k == 0:
 				it.err = it.open(&free)
@@ -216,6 +231,11 @@ func (c *bulk) read() {
 
 // open opens a file and, if it is small, reads it into the free part of a buffer.
 func (it *item) open(free *[]byte) error {
+	if size := it.info.Size(); size <= bulkSmall && size <= int64(len(*free)) && it.dir.quickRead(it.name, it.info, (*free)[:size]) {
+		it.before = it.info
+		it.data, *free = (*free)[:size], (*free)[size:]
+		return nil
+	}
 	f, before, err := it.dir.open(it.name, it.info)
 	if err != nil {
 		return err
@@ -249,7 +269,7 @@ func (c *bulk) build() error {
 				for _, it := range t.items[i:] {
 					it.close()
 				}
-				return c.at(it.rel, err)
+				return sourceError(c.top, it.rel, err)
 			}
 		}
 		select {
@@ -281,7 +301,7 @@ func (c *bulk) step(it *item) error {
 		return c.b.Link(ino, dir, it.name)
 	}
 	c.progress(it.rel, 0)
-	n := c.node(it.info, st)
+	n := c.node(it, it.info, st)
 	var ino volume.Ino
 	var err error
 	switch k := it.info.Mode().Type(); {
@@ -306,12 +326,13 @@ func (c *bulk) step(it *item) error {
 }
 
 // node is what is kept of the attributes of a source.
-func (c *bulk) node(info fs.FileInfo, st stat) volume.BuildNode {
+func (c *bulk) node(it *item, info fs.FileInfo, st stat) volume.BuildNode {
 	mode := volume.PosixMode(info.Mode())
 	own := c.owner(st.uid, st.gid)
 	n := volume.BuildNode{NewNode: volume.NewNode{Mode: mode&^modeBits | c.mode(mode), UID: own.UID, GID: own.GID}}
 	if c.Preserve {
 		n.Atime, n.Mtime = c.clamp(st.atime, info.ModTime())
+		n.Xattrs = it.xattrs
 	}
 	return n
 }
@@ -319,7 +340,7 @@ func (c *bulk) node(info fs.FileInfo, st stat) volume.BuildNode {
 // enter makes a directory; the top has been made with the volume.
 func (c *bulk) enter(it *item) error {
 	ino := volume.Root
-	n := c.node(it.info, statOf(it.info))
+	n := c.node(it, it.info, statOf(it.info))
 	var err error
 	if it.dir != nil {
 		ino, err = c.b.Mkdir(c.path[len(c.path)-1].ino, it.name, n)
@@ -337,7 +358,7 @@ func (c *bulk) enter(it *item) error {
 
 // file makes a regular file.
 func (c *bulk) file(it *item, dir volume.Ino) (volume.Ino, error) {
-	n := c.node(it.before, statOf(it.before))
+	n := c.node(it, it.before, statOf(it.before))
 	size := it.before.Size()
 	if it.file == nil {
 		ino, err := c.b.File(dir, it.name, n, volume.Content{Size: size, From: bytes.NewReader(it.data)})

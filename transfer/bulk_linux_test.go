@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -28,7 +31,11 @@ func buildImage(t *testing.T, blockSize int, size int64, dir string, o Options) 
 		t.Fatal(err)
 	}
 	defer b.Abort()
-	s, err := Build(b, dir, o)
+	var s Stats
+	p, err := o.Plan(dir, blockSize)
+	if err == nil {
+		s, err = Build(b, p, o)
+	}
 	if err != nil {
 		return nil, s, err
 	}
@@ -71,6 +78,12 @@ func TestBuildIsFromDir(t *testing.T) {
 	}
 	zoo(t, src)
 	crowd(t, filepath.Join(src, "void"))
+	for i, name := range []string{"file", "void", "dir/sub/deep", "."} {
+		err := unix.Setxattr(filepath.Join(src, name), "user.test", bytes.Repeat([]byte{'x'}, 1+i*900), 0)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) {
+			t.Fatal(err)
+		}
+	}
 	exclude, err := Match([]string{"f1*", "/void/many3"})
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +109,22 @@ func TestBuildIsFromDir(t *testing.T) {
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("case %d: %+v, want %+v", i, got, want)
+			}
+			for _, name := range []string{"/file", "/void", "/dir/sub/deep", "/"} {
+				ino, err := im.Tree().Resolve(name, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := getXattrs(im.Volume, ino)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ino, err = plain.Tree().Resolve(name, false); err != nil {
+					t.Fatal(err)
+				}
+				if b, err := getXattrs(plain.Volume, ino); err != nil || !maps.EqualFunc(a, b, bytes.Equal) {
+					t.Errorf("case %d: attributes of %s: built %q, copied %q (%v)", i, name, a, b, err)
+				}
 			}
 			if a, b := im.list(t), plain.list(t); a != b {
 				t.Errorf("case %d: built\n%s\ncopied\n%s", i, a, b)

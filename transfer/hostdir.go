@@ -10,7 +10,8 @@ import (
 // is reached without a walk from the top; very deep down it is a path below one that is open.
 type hostDir struct {
 	root  *os.Root
-	below string // from root; "." for an open one
+	file  *os.File // the directory itself; nil if it is not open
+	below string   // from root; "." for an open one
 	depth int
 	info  fs.FileInfo
 }
@@ -24,36 +25,43 @@ func openTop(name string) (*hostDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := root.Lstat(".")
+	return newHostDir(root, 0, nil)
+}
+
+// newHostDir is the directory root, of which info, if it is not nil, has been said before.
+func newHostDir(root *os.Root, depth int, info fs.FileInfo) (*hostDir, error) {
+	d := &hostDir{root: root, below: ".", depth: depth}
+	var err error
+	if d.file, err = root.Open("."); err == nil {
+		d.info, err = d.file.Stat()
+	}
+	if err == nil && info != nil && !os.SameFile(info, d.info) {
+		err = ErrChanged
+	}
 	if err != nil {
-		_ = root.Close()
+		d.close()
 		return nil, err
 	}
-	return &hostDir{root: root, below: ".", info: info}, nil
+	return d, nil
 }
 
 // enter opens a directory that info, of Lstat, speaks of.
 func (d *hostDir) enter(name string, info fs.FileInfo) (*hostDir, error) {
 	if d.depth >= openDepth {
-		return &hostDir{d.root, join(d.below, name), d.depth + 1, info}, nil
+		return &hostDir{d.root, nil, join(d.below, name), d.depth + 1, info}, nil
 	}
 	root, err := d.root.OpenRoot(join(d.below, name))
 	if err != nil {
 		return nil, err
 	}
-	now, err := root.Stat(".")
-	if err == nil && !os.SameFile(info, now) {
-		err = ErrChanged
-	}
-	if err != nil {
-		_ = root.Close()
-		return nil, err
-	}
-	return &hostDir{root, ".", d.depth + 1, info}, nil
+	return newHostDir(root, d.depth+1, info)
 }
 
 // close is called once, for a directory that enter or openTop gave.
 func (d *hostDir) close() {
+	if d.file != nil {
+		_ = d.file.Close()
+	}
 	if d.below == "." {
 		_ = d.root.Close()
 	}
@@ -70,11 +78,14 @@ func (d *hostDir) unchanged() error {
 
 // names is what is in the directory, in byte order.
 func (d *hostDir) names() ([]string, error) {
-	f, err := d.root.Open(d.below)
-	if err != nil {
-		return nil, err
+	f := d.file
+	if f == nil {
+		var err error
+		if f, err = d.root.Open(d.below); err != nil {
+			return nil, err
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	names, err := f.Readdirnames(-1)
 	slices.Sort(names)
 	return names, err
@@ -83,6 +94,14 @@ func (d *hostDir) names() ([]string, error) {
 func (d *hostDir) lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(join(d.below, name)) }
 
 func (d *hostDir) readlink(name string) (string, error) { return d.root.Readlink(join(d.below, name)) }
+
+// xattrs reads the attributes of what is in the directory.
+func (d *hostDir) xattrs(name string) (map[string][]byte, error) {
+	if m, ok, err := d.quickXattrs(name); ok {
+		return m, err
+	}
+	return readXattrs(d.root, join(d.below, name))
+}
 
 // open opens a regular file for reading, of which info is what Lstat says, and looks at it again.
 func (d *hostDir) open(name string, info fs.FileInfo) (*os.File, fs.FileInfo, error) {

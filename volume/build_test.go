@@ -33,7 +33,7 @@ var buildTime = time.Unix(1_700_000_000, 5)
 
 // forest is a random tree, directories before what is in them. Its contents have about so many
 // bytes.
-func forest(rng *rand.Rand, nodes, bytes int) []plant {
+func forest(rng *rand.Rand, nodes, total int) []plant {
 	list := []plant{}
 	dirs, files := []string{""}, []string{}
 	used := map[string]bool{}
@@ -74,7 +74,14 @@ func forest(rng *rand.Rand, nodes, bytes int) []plant {
 		default:
 			p.node.Mode = layout.ModeFile | perm
 			files = append(files, p.path)
-			p.contents(rng, int64(bytes/nodes))
+			p.contents(rng, int64(total/nodes))
+		}
+		if kind := p.node.Mode & layout.ModeType; (kind == layout.ModeFile || kind == layout.ModeDir) && rng.IntN(4) == 0 {
+			p.node.Xattrs = map[string][]byte{"user.short": []byte("value")}
+			if rng.IntN(3) == 0 {
+				p.node.Xattrs["user.long"] = bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(min(1+total/nodes, 60_000)))
+				p.node.Xattrs["trusted.t"] = nil
+			}
 		}
 		list = append(list, p)
 	}
@@ -176,6 +183,11 @@ func plantVolume(v *volume.Volume, list []plant) error {
 			}
 			data = data[r.Len:]
 		}
+		for _, name := range sortedKeys(p.node.Xattrs) {
+			if err := v.Setxattr(a.Ino, name, p.node.Xattrs[name], 0); err != nil {
+				return err
+			}
+		}
 		if size := uint64(p.size); size > 0 {
 			if _, err := v.Setattr(a.Ino, volume.SetAttr{Size: &size}); err != nil {
 				return err
@@ -226,19 +238,30 @@ func portrait(t testing.TB, v *volume.Volume) []string {
 			}
 			line += fmt.Sprintf(" sum %08x", layout.Sum(0, b))
 		}
+		names, err := v.Listxattr(ino)
+		if err != nil {
+			t.Fatalf("%s: %v", p, err)
+		}
+		for _, n := range names {
+			value, err := v.Getxattr(ino, n)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", p, n, err)
+			}
+			line += fmt.Sprintf(" %s %d %08x", n, len(value), layout.Sum(0, value))
+		}
 		lines = append(lines, line)
 		if a.Mode&layout.ModeType != layout.ModeDir {
 			return
 		}
-		names := map[string]volume.Ino{}
-		if err := v.ReadDir(ino, 0, func(e volume.DirEntry) bool { names[e.Name] = e.Ino; return true }); err != nil {
+		inos := map[string]volume.Ino{}
+		if err := v.ReadDir(ino, 0, func(e volume.DirEntry) bool { inos[e.Name] = e.Ino; return true }); err != nil {
 			t.Fatalf("%s: %v", p, err)
 		}
-		for _, n := range sortedKeys(names) {
-			if got, err := v.Lookup(ino, n); err != nil || got.Ino != names[n] {
+		for _, n := range sortedKeys(inos) {
+			if got, err := v.Lookup(ino, n); err != nil || got.Ino != inos[n] {
 				t.Fatalf("%s/%s: lookup: %d, %v", p, n, got.Ino, err)
 			}
-			walk(names[n], p+"/"+n)
+			walk(inos[n], p+"/"+n)
 		}
 	}
 	walk(volume.Root, "")
@@ -630,7 +653,11 @@ func TestBuildRefuses(t *testing.T) {
 	long := link
 	long.Target = strings.Repeat("x", 5000)
 	attrs := file
-	attrs.Xattrs = map[string][]byte{"strange.a": nil}
+	attrs.Xattrs = map[string][]byte{"odd.a": nil}
+	huge := file
+	huge.Xattrs = map[string][]byte{"user.a": make([]byte, 1<<17)}
+	acl := file
+	acl.Xattrs = map[string][]byte{volume.ACLAccess: []byte("no list")}
 	for i, c := range []struct{ got, want error }{
 		{node(volume.Root, "", file), volume.ErrNotExist},
 		{node(volume.Root, ".", file), volume.ErrExist},
@@ -647,6 +674,9 @@ func TestBuildRefuses(t *testing.T) {
 		{node(volume.Root, "g", volume.BuildNode{NewNode: volume.NewNode{Mode: layout.ModeDir}}), volume.ErrInvalid},
 		{node(volume.Root, "g", volume.BuildNode{}), volume.ErrInvalid},
 		{node(volume.Root, "g", attrs), volume.ErrNotSupported},
+		{node(volume.Root, "g", huge), volume.ErrTooBig},
+		{node(volume.Root, "g", acl), volume.ErrInvalid},
+		{b.SetAttr(f, attrs), volume.ErrNotSupported},
 		{b.Link(d, volume.Root, "g"), volume.ErrPermission},
 		{b.Link(f, volume.Root, "d"), volume.ErrExist},
 		{b.Link(77777, volume.Root, "g"), volume.ErrStale},

@@ -253,7 +253,7 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 		}
 		defer done()
 		src.options.Progress = func(_ string, n int64) { add(n) }
-		return src.fill(dev, dev.Name(), fo, need)
+		return src.fill(dev, dev.Name(), fo)
 	})
 	if src != nil && src.skipped.Load() {
 		o.warn(fmt.Sprintf("%s: lies in %s and is left out", name, src.dir))

@@ -23,8 +23,9 @@ type mkfsSource struct {
 	name    string   // of the archive, for messages
 	stdin   io.Reader
 	options transfer.Options
-	skip    []os.FileInfo // files that are not to be in the image: it itself
-	skipped atomic.Bool   // one of them was in the source
+	plan    *transfer.Plan // of a directory without a manifest, once measured
+	skip    []os.FileInfo  // files that are not to be in the image: it itself
+	skipped atomic.Bool    // one of them was in the source
 }
 
 // openSource opens what --from names.
@@ -93,6 +94,13 @@ func (s *mkfsSource) exclude(match func(rel string, info fs.FileInfo) bool) {
 
 // measure is how much room the source needs.
 func (s *mkfsSource) measure(blockSize int) (transfer.Need, error) {
+	if s.dir != "" && s.options.Manifest == nil {
+		var err error
+		if s.plan, err = s.options.Plan(s.dir, blockSize); err != nil {
+			return transfer.Need{}, err
+		}
+		return s.plan.Need, nil
+	}
 	if s.dir != "" {
 		return s.options.Measure(s.dir, blockSize)
 	}
@@ -104,15 +112,15 @@ func (s *mkfsSource) measure(blockSize int) (transfer.Need, error) {
 }
 
 // fill makes a volume on a device that holds the source.
-func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions, need transfer.Need) (transfer.Stats, error) {
+func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions) (transfer.Stats, error) {
 	var stats transfer.Stats
-	if s.dir != "" && s.options.Manifest == nil && need.Xattrs == 0 {
+	if s.plan != nil {
 		b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: fo})
 		if err != nil {
 			return stats, fmt.Errorf("%s: %w", name, err)
 		}
 		defer b.Abort()
-		if stats, err = transfer.Build(b, s.dir, s.options); err != nil {
+		if stats, err = transfer.Build(b, s.plan, s.options); err != nil {
 			return stats, err
 		}
 		if err := b.Close(); err != nil {
