@@ -85,6 +85,9 @@ type Options struct {
 	// Label says in a few words what a write holds ("journal commit"); nil: no labels. It is
 	// called once for each write in flight and must not keep data.
 	Label func(off int64, data []byte) string
+	// Known gives the report of a point that was explored before, with the same options; nil:
+	// explore it. It may be called by several workers at once.
+	Known func(*Point) *PointReport
 	// Progress is called with each point that is done, one call at a time; nil: nobody.
 	Progress func(*PointReport)
 	// Done stops the exploration when it is closed; what was not covered is reported.

@@ -87,10 +87,17 @@ func (x *exploration) work() error {
 		if int64(i) > x.stop.Load() || x.opt.Points != nil && !x.opt.Points(e.point) {
 			continue
 		}
-		r, err := w.point(e, image, x.states[i])
-		if err != nil {
+		r := x.known(e.point)
+		if r == nil {
+			var err error
+			if r, err = w.point(e, image, x.states[i]); err != nil {
+				x.lower(-1)
+				return err
+			}
+		}
+		if r.States.Cmp(x.states[i]) != 0 {
 			x.lower(-1)
-			return err
+			return fmt.Errorf("%w: the known report of point %d is of %v states, it has %v", ErrOptions, i, r.States, x.states[i])
 		}
 		x.reports[i] = r
 		if x.opt.StopFirst && r.Violating > 0 {
@@ -102,6 +109,14 @@ func (x *exploration) work() error {
 			x.mu.Unlock()
 		}
 	}
+}
+
+// known is a report from before, nil if there is none.
+func (x *exploration) known(p *Point) *PointReport {
+	if x.opt.Known == nil {
+		return nil
+	}
+	return x.opt.Known(p)
 }
 
 // lower says that points beyond i are not wanted.

@@ -18,7 +18,7 @@ func crashExploreCommand() *cobra.Command {
 	var first, asJSON, quiet, verbose bool
 	var model modelFlags
 	var nested depthFlag
-	var then, disaster string
+	var then, disaster, save, resume string
 	var softErrors bool
 	var budget, workers, keep int
 	c := &cobra.Command{
@@ -68,8 +68,16 @@ func crashExploreCommand() *cobra.Command {
 			} else if tty := terminal(cmd.ErrOrStderr()); tty != nil {
 				opt.Progress = progressLine(tty, x)
 			}
+			line := opt.Progress != nil && !verbose
+			kept, err := x.keep(&opt, save, resume)
+			if err != nil {
+				return badInput(err)
+			}
 			report, err := crash.Explore(x.trace, opt, x.check)
-			if opt.Progress != nil && !verbose {
+			if err == nil {
+				err = kept()
+			}
+			if line {
 				fmt.Fprint(cmd.ErrOrStderr(), clearLine)
 			}
 			if err != nil {
@@ -107,6 +115,8 @@ func crashExploreCommand() *cobra.Command {
 	f.Var(&nested, "nested", "depth of crashes inside recovery to explore as well, or fix: until no image is new")
 	f.BoolVar(&softErrors, "soft", false, "every read after the crash fails once, with an error that goes away on retry")
 	f.StringVar(&disaster, "disaster", "", "instead of crashes, try a lying disk: phantom, misdirected or lying-flush")
+	f.StringVar(&save, "save", "", "a `file` that keeps the points that are done and good")
+	f.StringVar(&resume, "resume", "", "a `file` of --save: its points are not explored again")
 	f.StringVar(&then, "then", "", "a second `script` that runs after each recovery; with --nested the crashes inside it are explored")
 	f.BoolVar(&first, "first", false, "stop at the first violation")
 	f.StringVar(&html, "html", "", "a file for the report as one page for a browser")
