@@ -337,7 +337,11 @@ func (c *copier) toStdout(o operand, a volume.Attr) error {
 	if isDir(a) {
 		return o.at(errors.New("is a directory: it has no content for standard output"))
 	}
-	return c.pour(o, c.w.out)
+	err := c.pour(o, c.w.out)
+	if err != nil && c.w.out.Flush() != nil {
+		return nil // the end of the command reports it
+	}
+	return err
 }
 
 // pour writes a file's content.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -89,5 +90,28 @@ func TestRefusals(t *testing.T) {
 	after, err := os.ReadFile(img)
 	if err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the image has changed: %v", err)
+	}
+}
+
+// full is an output that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Output that is lost is a failure, whatever printed it.
+func TestOutputLost(t *testing.T) {
+	img := filepath.Join(t.TempDir(), "t.img")
+	for _, argv := range [][]string{{"mkfs", "-q", img, "4m"}, {"mkdir", img + ":/d"}, {"ln", "-s", "x", img + ":/l"}, {"truncate", "-s", "100k", img + ":/f"}} {
+		if _, errOut, ok := ourRun(t, argv...); !ok {
+			t.Fatal(errOut)
+		}
+	}
+	for _, argv := range [][]string{{"cat", img + ":/f", img + ":/f"}, {"ls", img}, {"ls", "--json", img}, {"stat", img}, {"tree", img}, {"du", img}, {"df", img}, {"find", img},
+		{"readlink", img + ":/l"}, {"cp", img + ":/f", "-"}, {"mkdir", "-v", img + ":/new"}, {"dump", img}, {"man"}, {"version"}} {
+		var stderr bytes.Buffer
+		status := run(argv, strings.NewReader(""), full{}, &stderr)
+		if status != exitFailure || !strings.HasSuffix(stderr.String(), "no space left on device\n") || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%q: status %d: %q", argv, status, stderr.String())
+		}
 	}
 }
