@@ -161,7 +161,7 @@ var refusals = []struct {
 	{"rename into a removed directory", []string{"f", "d/"}, removed("d", func(im *image, d volume.Ino) error {
 		return im.Rename(volume.Root, "f", d, "g", 0)
 	}), volume.ErrNotExist},
-	{"rename with unknown flags", []string{"f"}, renameFlags("", "f", "", "g", 2), volume.ErrInvalid},
+	{"rename with unknown flags", []string{"f"}, renameFlags("", "f", "", "g", 1<<3), volume.ErrInvalid},
 	{"rename without replacing", []string{"f"}, renameFlags("", "f", "", "g", volume.RenameNoReplace), nil},
 	{"rename without replacing a file", []string{"f", "g"}, renameFlags("", "f", "", "g", volume.RenameNoReplace), volume.ErrExist},
 	{"rename without replacing itself", []string{"f"}, renameFlags("", "f", "", "f", volume.RenameNoReplace), volume.ErrExist},
