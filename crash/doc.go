@@ -8,7 +8,8 @@
 // [Sectors] each sector written since then holds, independently, any of its versions, or, with
 // Options.Bad, is bad; with [Atomic] each write since then is there or not, whole; with [Prefix]
 // they are there up to some one, which is for comparison. Between two
-// flushes the legal states only grow, so those at the crash points contain all others.
+// flushes the legal states only grow, so those at the crash points contain all others. With
+// Options.Decay some sectors of the whole image may have gone bad at the crash as well.
 //
 // # How every state is covered
 //
@@ -42,5 +43,6 @@
 //
 // The package imports package disk only. Start with crash.go (the types), then space.go (what
 // the states are), lazy.go (the device), search.go (the outcomes of a read), boxes.go (sets of
-// states), explore.go. count.go stands apart on purpose.
+// states), explore.go. decay.go has the sectors that went bad, nest.go the crashes
+// inside the check. count.go stands apart on purpose.
 package crash
