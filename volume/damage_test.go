@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -137,6 +138,54 @@ func TestCloseRace(t *testing.T) {
 		}
 		if err := v.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A damaged inode is an error of what it stands for: its neighbours in the block are read and
+// changed, and it stays as damaged as it was.
+func TestDamagedInode(t *testing.T) {
+	for _, cache := range []int64{0, 1 << 20} {
+		mem := disk.NewMemory(8 << 20)
+		if err := Format(mem, testFormat(4096)); err != nil {
+			t.Fatal(err)
+		}
+		v := must[*Volume](t)(Open(mem, Options{Clock: testClock}))
+		bad, good := mkfile(t, v, "bad"), mkfile(t, v, "good")
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		block, off := v.g.InodePlace(uint64(bad))
+		at := int64(block)*4096 + int64(off)
+		mem.Bytes()[at+8] ^= 1
+		was := bytes.Clone(mem.Bytes()[at : at+layout.InodeSize])
+		v = must[*Volume](t)(Open(mem, Options{Clock: testClock, CacheBytes: cache}))
+		mode := uint16(0o600)
+		if _, err := v.Setattr(good, SetAttr{Mode: &mode}); err != nil {
+			t.Errorf("a neighbour: %v", err)
+		}
+		more := mkfile(t, v, "more")
+		if _, err := v.Write(more, noise(1, 5000), 0); err != nil {
+			t.Error(err)
+		}
+		if _, err := v.Getattr(bad); !errors.Is(err, layout.ErrCorrupt) {
+			t.Errorf("the damaged one: %v", err)
+		}
+		if _, err := v.Setattr(bad, SetAttr{Mode: &mode}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("changing the damaged one: %v", err)
+		}
+		v = reopen(t, v, mem)
+		if a, err := v.Getattr(good); err != nil || a.Mode&layout.ModePerm != mode {
+			t.Errorf("the neighbour: %o, %v", a.Mode, err)
+		}
+		if _, err := v.Getattr(bad); !errors.Is(err, layout.ErrCorrupt) {
+			t.Errorf("the damaged one, later: %v", err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(was, mem.Bytes()[at:at+layout.InodeSize]) {
+			t.Error("what was left of the damaged inode has been changed")
 		}
 	}
 }

@@ -41,13 +41,10 @@ func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 		return o.buf[:], v.readInode(o.buf[:], block, off, ino)
 	}
 	b, err := v.lookup(block, layout.KindInodes)
-	if err == nil {
-		return b[off : off+layout.InodeSize], nil
-	}
-	if !isMedia(err) {
+	if err != nil {
 		return nil, err
 	}
-	return o.buf[:], v.readInode(o.buf[:], block, off, ino) // it may be another one of the block that is damaged
+	return b[off : off+layout.InodeSize], nil
 }
 
 // readInode fills p with one inode from the device.
@@ -62,7 +59,9 @@ func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64) error {
 	return nil
 }
 
-// readInodes fills p with a block of an inode table; each inode is checked by itself.
+// readInodes fills p with a block of an inode table. Each inode is checked by itself, and one
+// that is damaged stays as it is (what cannot be read is zero, which is no inode): who decodes
+// it is told, and its neighbours can be changed nevertheless.
 func (v *Volume) readInodes(block uint64, p []byte) error {
 	group, ok := v.g.GroupOf(block)
 	if !ok || block < v.g.InodeTable(group) || block >= v.g.InodeTable(group)+uint64(v.g.InodeBlocks()) {
@@ -72,8 +71,16 @@ func (v *Volume) readInodes(block uint64, p []byte) error {
 	first := v.g.InodeNumber(group, uint32(block-v.g.InodeTable(group))*uint32(per))
 	for i := range per {
 		off := i * layout.InodeSize
-		if err := v.readInode(p[off:off+layout.InodeSize], block, off, first+uint64(i)); err != nil {
+		q := p[off : off+layout.InodeSize]
+		err := v.readInode(q, block, off, first+uint64(i))
+		if err == nil {
+			continue
+		}
+		if !isMedia(err) {
 			return err
+		}
+		if err := disk.ReadFull(v.dev, q, int64(block)*int64(v.g.BlockSize)+int64(off)); err != nil {
+			clear(q)
 		}
 	}
 	return nil

@@ -8,8 +8,16 @@ import (
 	"os"
 )
 
-// writeWhole writes a file under another name and renames it when it is whole.
+// writeWhole writes a file under another name and renames it when it is whole. A pipe, or a
+// device as /dev/stdout, is written itself.
 func writeWhole(name string, fill func(w io.Writer) error) error {
+	if special(name) {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(fill(f), f.Close())
+	}
 	f, err := partOf(name)
 	if err != nil {
 		return err
@@ -33,11 +41,20 @@ func writeWhole(name string, fill func(w io.Writer) error) error {
 // canWrite is nil if writeWhole could write the file now: asked before long work whose result
 // goes there.
 func canWrite(name string) error {
+	if special(name) {
+		return nil
+	}
 	f, err := partOf(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// special reports whether a name is of what is neither a file nor a directory.
+func special(name string) bool {
+	fi, err := os.Stat(name)
+	return err == nil && !fi.Mode().IsRegular() && !fi.IsDir()
 }
 
 // partOf makes the file that is to become name. Its errors are of name.
