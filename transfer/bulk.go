@@ -33,11 +33,12 @@ func Build(b *volume.Builder, p *Plan, o Options) (Stats, error) {
 	close(c.stop)
 	for t := range c.queue { // what was read in vain
 		<-t.ready
-		for _, it := range t.items {
-			it.close()
-		}
+		c.left = append(c.left, t.items...)
 	}
 	helpers.Wait()
+	for _, it := range c.left { // only now: what is in a directory may have been read until now
+		it.close()
+	}
 	for _, d := range c.path {
 		d.dir.close()
 	}
@@ -66,6 +67,7 @@ type bulk struct {
 	stop  chan struct{}
 	spare chan []byte // buffers of batches
 	path  []built     // on the way to where the build is
+	left  []*item     // what a build that failed has not come to
 }
 
 // built is a directory that is being filled.
@@ -266,9 +268,7 @@ func (c *bulk) build() error {
 				err = c.step(it)
 			}
 			if err != nil {
-				for _, it := range t.items[i:] {
-					it.close()
-				}
+				c.left = t.items[i:]
 				return sourceError(c.top, it.rel, err)
 			}
 		}

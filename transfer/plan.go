@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"holdfast/volume"
 )
@@ -70,9 +73,10 @@ func (p *Plan) look(d *hostDir, rel string, m *measure) (*planned, error) {
 		p.names += len(names)
 		l.infos = make([]fs.FileInfo, 0, len(names))
 	}
-	for _, name := range names {
+	list := p.glance(d, names)
+	for i, name := range names {
 		sub := join(rel, name)
-		info, err := d.lstat(name)
+		info, err := list[i].info, list[i].err
 		if err != nil {
 			return nil, sourceError(p.hostDir, sub, err)
 		}
@@ -87,8 +91,8 @@ func (p *Plan) look(d *hostDir, rel string, m *measure) (*planned, error) {
 			}
 			p.seen[st.id] = true
 		}
-		if p.o.Preserve && e.link == "" {
-			if e.xattrs, err = d.xattrs(name); err != nil {
+		if e.link == "" {
+			if e.xattrs, err = list[i].xattrs, list[i].xerr; err != nil {
 				return nil, sourceError(p.hostDir, sub, err)
 			}
 		}
@@ -134,6 +138,42 @@ func (p *Plan) look(d *hostDir, rel string, m *measure) (*planned, error) {
 		return nil, nil
 	}
 	return l, nil
+}
+
+// glanced is what a name is.
+type glanced struct {
+	info   fs.FileInfo
+	err    error
+	xattrs map[string][]byte
+	xerr   error
+}
+
+// glance looks at the names of a directory, at many of them by several goroutines.
+func (p *Plan) glance(d *hostDir, names []string) []glanced {
+	const step = 16
+	list := make([]glanced, len(names))
+	var next atomic.Int64
+	work := func() {
+		for {
+			end := int(next.Add(step))
+			if end-step >= len(names) {
+				return
+			}
+			for i := end - step; i < min(end, len(names)); i++ {
+				g := &list[i]
+				if g.info, g.err = d.lstat(names[i]); g.err == nil && p.o.Preserve {
+					g.xattrs, g.xerr = d.xattrs(names[i])
+				}
+			}
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(names)/step) - 1 {
+		helpers.Go(work)
+	}
+	work()
+	helpers.Wait()
+	return list
 }
 
 // plannedFile is the content of a file whose directory is open.
