@@ -1,0 +1,123 @@
+package volume_test
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"holdfast/disk"
+	"holdfast/layout"
+	"holdfast/volume"
+)
+
+var (
+	entries = flag.Int("entries", 100_000, "names of the directory of BenchmarkDirectory")
+	spread  = flag.Int("spread", 100, "directories of BenchmarkSpread, of 1000 files each")
+)
+
+// scale is a volume in a sparse file, with room for n inodes.
+func scale(b *testing.B, n int) (*volume.Volume, func()) {
+	b.Helper()
+	name := filepath.Join(b.TempDir(), "image")
+	size := int64(n)*24<<10 + 64<<20
+	f, err := disk.CreateFile(name, size, 0o600, true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := volume.Format(f, volume.FormatOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	v, err := volume.Open(f, volume.Options{CacheBytes: 128 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v, func() {
+		if err := v.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// phase runs fn for 0 to n-1 and reports how many it does in a second, in the first tenth and
+// in the last: what is flat has the same in both.
+func phase(b *testing.B, what string, n int, fn func(i int) error) {
+	b.Helper()
+	begun := time.Now()
+	at, first, last := begun, 0.0, 0.0
+	for i := range n {
+		if err := fn(i); err != nil {
+			b.Fatalf("%s %d: %v", what, i, err)
+		}
+		if tenth := n / 10; tenth > 0 && (i+1)%tenth == 0 {
+			rate := float64(tenth) / time.Since(at).Seconds()
+			if first == 0 {
+				first = rate
+			}
+			last, at = rate, time.Now()
+		}
+	}
+	b.ReportMetric(float64(n)/time.Since(begun).Seconds(), what+"/s")
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.Logf("%-8s %9d in %7.1f s; %.0f/s in the first tenth, %.0f/s in the last; %d MiB of memory", what, n, time.Since(begun).Seconds(), first, last, m.Sys>>20)
+}
+
+// phases makes, looks up, lists and removes the names of directories, in another order each.
+func phases(b *testing.B, dirs, names int) {
+	total := dirs * names
+	v, done := scale(b, total+dirs)
+	defer done()
+	at := make([]volume.Ino, dirs)
+	for i := range at {
+		a, err := v.Create(volume.Root, fmt.Sprintf("dir-%06d", i), volume.NewNode{Mode: layout.ModeDir | 0o755})
+		if err != nil {
+			b.Fatal(err)
+		}
+		at[i] = a.Ino
+	}
+	name := func(i int) string { return fmt.Sprintf("file-%09d", i%names) }
+	mixed := func(i int) int { return int(uint64(i) * 7_368_787 % uint64(total)) } // a prime: all, once each
+	phase(b, "create", total, func(i int) error {
+		_, err := v.Create(at[i/names], name(i), volume.NewNode{Mode: layout.ModeFile | 0o644})
+		return err
+	})
+	if err := v.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	phase(b, "lookup", min(total, 1_000_000), func(i int) error {
+		i = mixed(i)
+		_, err := v.Lookup(at[i/names], name(i))
+		return err
+	})
+	seen := 0
+	phase(b, "list", dirs, func(i int) error {
+		return v.ReadDir(at[i], 0, func(volume.DirEntry) bool { seen++; return true })
+	})
+	if seen != total {
+		b.Fatalf("%d names listed of %d", seen, total)
+	}
+	phase(b, "remove", total, func(i int) error {
+		i = mixed(i)
+		return v.Unlink(at[i/names], name(i))
+	})
+}
+
+// BenchmarkDirectory is one directory with many names.
+func BenchmarkDirectory(b *testing.B) {
+	for b.Loop() {
+		phases(b, 1, *entries)
+	}
+}
+
+// BenchmarkSpread is many directories of 1000 files each.
+func BenchmarkSpread(b *testing.B) {
+	for b.Loop() {
+		phases(b, *spread, 1000)
+	}
+}
