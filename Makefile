@@ -52,3 +52,7 @@ campaign: build ## all crash states of all short workloads, in SHARDS (16), with
 .PHONY: bench
 bench: ## blocks written and flushes per durable operation, and speeds
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast
+
+.PHONY: mutants
+mutants: ## break the program on purpose: each broken variant must be caught, by the modes that can (UPDATE=1 writes docs/CRASH.md)
+	$(GO) test . -count=1 -timeout 60m -run '^(TestMutantsApply|TestKill)$$' -v -args -kill $(if $(UPDATE),-update)
