@@ -344,9 +344,8 @@ func ignoreNotExist(err error) error {
 
 // trimPart makes an error speak of the image's own name.
 func trimPart(err error, part, name string) error {
-	text := err.Error()
-	if i := bytes.Index([]byte(text), []byte(part)); i >= 0 {
-		return &renamed{text[:i] + name + text[i+len(part):], err}
+	if text := strings.ReplaceAll(err.Error(), part, name); text != err.Error() {
+		return &renamed{text, err}
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -137,11 +136,7 @@ func describeImage(out io.Writer, name string, filled bool, stats transfer.Stats
 		if err != nil {
 			return err
 		}
-		st, err := os.Stat(name)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s: %s, UUID %s", name, human(uint64(st.Size())), uuidString(s.UUID))
+		fmt.Fprintf(out, "%s: %s, UUID %s", name, human(uint64(im.file.Size())), uuidString(s.UUID))
 		if s.Label != "" {
 			fmt.Fprintf(out, ", label %q", s.Label)
 		}
