@@ -61,9 +61,7 @@ func (v *Volume) Fallocate(ino Ino, mode uint32, off, length int64) error {
 			case mode&FallocPunchHole != 0:
 				err = o.punch(ino, &in, pos, step)
 			case mode&FallocZeroRange != 0:
-				if err = o.punch(ino, &in, pos, step); err == nil {
-					err = o.allocate(ino, &in, pos, step)
-				}
+				err = o.zeroRange(ino, &in, pos, step)
 			default:
 				err = o.allocate(ino, &in, pos, step)
 			}
@@ -115,7 +113,7 @@ func (o *op) allocate(ino Ino, in *layout.Inode, pos, end uint64) error {
 	bs := uint64(v.g.BlockSize)
 	first, last := pos/bs, (end+bs-1)/bs
 	// Pages that wait for a block get theirs, so that the map shows what is a hole.
-	if err := o.placeRange(ino, in, first, last); err != nil {
+	if err := o.placeFile(ino, in); err != nil {
 		return err
 	}
 	for l := first; l < last; {
@@ -149,6 +147,21 @@ func (o *op) allocate(ino Ino, in *layout.Inode, pos, end uint64) error {
 		}
 	}
 	return nil
+}
+
+// zeroRange makes the bytes from pos on, below end, zero, in blocks that are not written yet:
+// others than those before, which the durable map still means.
+func (o *op) zeroRange(ino Ino, in *layout.Inode, pos, end uint64) error {
+	bs := uint64(o.v.g.BlockSize)
+	full, _, _, err := o.mapped(ino, in, pos/bs, (end+bs-1)/bs)
+	if err != nil {
+		return err
+	}
+	if err := o.punch(ino, in, pos, end); err != nil {
+		return err
+	}
+	o.deep = full // what only replaces blocks gives back as many, later
+	return o.allocate(ino, in, pos, end)
 }
 
 // behind is the block behind that of a file's logical block before l, or where its first one
@@ -193,6 +206,9 @@ func (o *op) punch(ino Ino, in *layout.Inode, pos, end uint64) error {
 	}
 	for _, l := range o.v.pagesOf(ino, first, last) {
 		o.setPage(ino, l, nil) // the block that it had is freed with the map
+	}
+	if err := o.placeFile(ino, in); err != nil { // an extent may become two
+		return err
 	}
 	return o.unmap(ino, in, first, last-first)
 }

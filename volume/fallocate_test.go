@@ -3,6 +3,7 @@ package volume_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -214,5 +215,116 @@ func TestFallocateErrors(t *testing.T) {
 	}
 	if a := im.attr("f"); a.Mode&layout.ModeType != layout.ModeFile || a.Size != before.Size {
 		t.Errorf("%+v", a)
+	}
+}
+
+// Only what replaces blocks may use those kept back: a range that is zeroed over a hole takes
+// blocks for good, and so leaves overwriting possible in a full image.
+func TestZeroRangeKeepsReserve(t *testing.T) {
+	const bs = 1024
+	im := newImage(t, bs, 4<<20)
+	im.add("full", "sparse")
+	full, sparse := im.ino("full"), im.ino("sparse")
+	if _, err := im.Write(full, make([]byte, 8*bs), 0); err != nil {
+		t.Fatal(err)
+	}
+	for off := int64(8 * bs); ; off += bs {
+		if err := im.Fallocate(full, 0, off, bs); errors.Is(err, volume.ErrNoSpace) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for off := int64(bs); ; off += bs {
+		if err := im.Fallocate(sparse, volume.FallocZeroRange, off, bs); errors.Is(err, volume.ErrNoSpace) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for off := int64(0); off < 8*bs; off += bs {
+		if _, err := im.Write(full, []byte("over"), off); err != nil {
+			t.Fatalf("overwriting in a full image, at %d: %v", off, err)
+		}
+		if err := im.Fallocate(full, volume.FallocZeroRange, off, bs); err != nil {
+			t.Fatalf("zeroing in a full image, at %d: %v", off, err)
+		}
+	}
+}
+
+// A page that waits for its block keeps what was reserved for it when its file's map takes the room
+// in the inode that it was reckoned with: no commit of accepted writes lacks space.
+func TestWaitingPageHasItsIndex(t *testing.T) {
+	const bs = 1024
+	block := bytes.Repeat([]byte{1}, bs)
+	changes := map[string]func(im *image, f volume.Ino, off int64) error{
+		"write": func(im *image, f volume.Ino, off int64) error { _, err := im.Write(f, block, off); return err },
+		"punch": func(im *image, f volume.Ino, off int64) error {
+			return im.Fallocate(f, volume.FallocPunchHole|volume.FallocKeepSize, off, bs)
+		},
+		"punch part": func(im *image, f volume.Ino, off int64) error {
+			return im.Fallocate(f, volume.FallocPunchHole|volume.FallocKeepSize, off+1, 7)
+		},
+		"zero": func(im *image, f volume.Ino, off int64) error {
+			return im.Fallocate(f, volume.FallocZeroRange, off, bs)
+		},
+		"allocate": func(im *image, f volume.Ino, off int64) error {
+			return im.Fallocate(f, volume.FallocKeepSize, 60*bs+off, bs)
+		},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			for room := range 12 { // how much of the inode the other changes take, and one piece of the file
+				im := newImage(t, bs, 8<<20)
+				im.add("old", "rest")
+				old, rest := im.ino("old"), im.ino("rest")
+				files := []volume.Ino{old}
+				for i := range 6 {
+					im.add(fmt.Sprint(i))
+					files = append(files, im.ino(fmt.Sprint(i)))
+				}
+				for _, ino := range files {
+					if _, err := im.Write(ino, bytes.Repeat([]byte{3}, 60*bs), 0); err != nil {
+						t.Fatal(err)
+					}
+					if room%2 == 1 {
+						if _, err := im.Write(ino, block, 150*bs); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				im.reopen()
+				for _, f := range files[1:] {
+					if _, err := im.Write(f, block, 200*bs); err != nil { // waits: it is over a hole
+						t.Fatal(err)
+					}
+					for i := range room / 2 {
+						if err := change(im, f, int64(2+7*i)*bs); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				for size := int64(0); ; size += bs { // all that may be taken
+					s, err := im.Statfs()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s.Available == 0 {
+						break
+					}
+					if err := im.Fallocate(rest, 0, size, bs); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for off := int64(0); off < 60*bs; off += bs { // and, for a time, what is kept back
+					if _, err := im.Write(old, block, off); err != nil {
+						t.Fatalf("%d: overwriting at %d: %v", room, off, err)
+					}
+				}
+				if err := im.Sync(); err != nil {
+					t.Fatalf("%d: %v", room, err)
+				}
+			}
+		})
 	}
 }

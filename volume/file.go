@@ -58,6 +58,9 @@ func (v *Volume) placePage(ino Ino, logical uint64, p *page) {
 		case q == nil:
 		case q.block == 0:
 			v.unalloc += d
+			if v.waiting[ino] += d; v.waiting[ino] == 0 {
+				delete(v.waiting, ino)
+			}
 		default:
 			v.tx.pages += d
 		}
@@ -183,7 +186,11 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 		if err != nil {
 			return err
 		}
-		now = some || in.Depth > 0
+		if now = some || in.Depth > 0; now {
+			if err := o.placeFile(ino, in); err != nil {
+				return err
+			}
+		}
 		cost := v.delayOf(ino, in, int(fresh))
 		need := int64(fresh-unwritten) + int64(cost.space)
 		// What replaces blocks gives back as many, later: it may use those kept back.
@@ -337,6 +344,9 @@ func (o *op) zeroPart(ino Ino, in *layout.Inode, logical, from, end uint64) erro
 		o.setPage(ino, logical, pg)
 		return nil
 	}
+	if err := o.placeFile(ino, in); err != nil {
+		return err
+	}
 	if o.available() < 1+int64(v.delayOf(ino, in, 1).space) {
 		return ErrNoSpace
 	}
@@ -436,7 +446,7 @@ func (o *op) placePages() error {
 		if err != nil {
 			return err
 		}
-		if err := o.placeRange(ino, &in, 0, layout.MaxLogical); err != nil {
+		if err := o.placeFile(ino, &in); err != nil {
 			return err
 		}
 		if err := o.putInode(ino, &in); err != nil {
@@ -447,13 +457,16 @@ func (o *op) placePages() error {
 }
 
 // waits reports whether a page of the file has no block yet.
-func (v *Volume) waits(ino Ino) bool {
-	for _, p := range v.files[ino] {
-		if p.block == 0 {
-			return true
-		}
+func (v *Volume) waits(ino Ino) bool { return v.waiting[ino] > 0 }
+
+// placeFile gives all pages of a file that wait their blocks. It comes before any other change
+// of the file's map or of the room that the map has: what the pages cost was reserved for the map as
+// it was.
+func (o *op) placeFile(ino Ino, in *layout.Inode) error {
+	if !o.v.waits(ino) {
+		return nil
 	}
-	return false
+	return o.placeRange(ino, in, 0, layout.MaxLogical)
 }
 
 // placeRange gives the pages of a file from a logical block on, below end, that have none a

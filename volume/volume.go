@@ -34,9 +34,10 @@ type Volume struct {
 	totals  layout.Totals // as the running transaction has them
 
 	tx      *tx
-	files   pages // of the running transaction
-	unalloc int   // pages that have no block yet
-	delay   delay // what they may cost
+	files   pages       // of the running transaction
+	unalloc int         // pages that have no block yet
+	waiting map[Ino]int // of them, those of a file
+	delay   delay       // what they may cost
 	changes uint64
 	durable uint64 // the last change that a commit covers
 	sealing uint64 // sequence of the transaction being committed
@@ -126,7 +127,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	if readOnly {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
-	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{},
+	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]int{},
 		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
 	if v.recovery, err = journal.Recover(dev, &v.g, v.seeds); err != nil {
 		return nil, err

@@ -85,10 +85,8 @@ func (o *op) xattrs(ino Ino, in *layout.Inode) ([]layout.Xattr, error) {
 // putXattrs stores the attributes of an inode in place of those that it has; the caller puts
 // the inode.
 func (o *op) putXattrs(ino Ino, in *layout.Inode, list []layout.Xattr) error {
-	if o.v.waits(ino) { // what its pages cost was reckoned with the room that extents had
-		if err := o.placeRange(ino, in, 0, layout.MaxLogical); err != nil {
-			return err
-		}
+	if err := o.placeFile(ino, in); err != nil {
+		return err
 	}
 	return o.attrs(ino, in).put(list)
 }
