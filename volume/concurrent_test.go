@@ -1,6 +1,7 @@
 package volume_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"holdfast/disk"
 	"holdfast/layout"
 	"holdfast/volume"
 )
@@ -340,5 +342,190 @@ func TestTogether(t *testing.T) {
 	}
 	if a := im.attr("/"); a.Links != 2 || a.Mode&layout.ModeType != layout.ModeDir {
 		t.Errorf("the root: %+v", a)
+	}
+}
+
+// A write of several operations that is under way when its file is closed never goes on in the
+// file that gets the number next.
+func TestFileWriteBesideClose(t *testing.T) {
+	dev := disk.NewMemory(64 << 20)
+	if err := volume.Format(dev, volume.FormatOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var looked chan struct{} // closed when an operation asks for the time
+	v, err := volume.Open(dev, volume.Options{Clock: func() time.Time {
+		if looked != nil {
+			close(looked)
+			looked = nil
+		}
+		return time.Unix(1, 0)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := v.Tree()
+	p := bytes.Repeat([]byte{0xee}, 8<<20)
+	for i := range 30 {
+		f, err := tr.OpenFile("f", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Remove("f"); err != nil {
+			t.Fatal(err)
+		}
+		under := make(chan struct{})
+		looked = under
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = f.WriteAt(p, 0) })
+		both.Go(func() {
+			<-under
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := tr.WriteFile("file", []byte("file"), 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if got, err := tr.ReadFile("file"); err != nil || string(got) != "file" {
+			t.Fatalf("round %d: the file made next has %d bytes, %v", i, len(got), err)
+		}
+		for _, name := range []string{"file"} {
+			if err := tr.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	volume.CheckDevice(t, dev)
+}
+
+// All operations beside each other, with commits and a Close in between: none answers what it may
+// not, and what is left is sound.
+func TestAllOperationsTogether(t *testing.T) {
+	for seed := range uint64(3) {
+		im := makeImage(t, 1024, 6<<20)
+		if seed%2 == 0 {
+			im.opt.CacheBytes = 1 << 20
+			im.opt.DirtyBytes = 256 << 10
+			im.reopen()
+		}
+		v := im.Volume
+		tr := v.Tree()
+		for i := range 4 {
+			_ = tr.Mkdir(fmt.Sprintf("d%d", i), 0o755)
+		}
+		var wg sync.WaitGroup
+		ok := func(err error, what string) {
+			var e *volume.Error
+			if err != nil && !errors.As(err, &e) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrInvalid) {
+				t.Errorf("seed %d %s: %v", seed, what, err)
+			}
+			if errors.Is(err, layout.ErrCorrupt) {
+				t.Errorf("seed %d %s: %v", seed, what, err)
+			}
+		}
+		for w := range 8 {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(seed, uint64(w)))
+				path := func() string { return fmt.Sprintf("d%d/f%d", r.IntN(4), r.IntN(5)) }
+				for i := range 250 {
+					switch r.IntN(18) {
+					case 0, 1:
+						f, err := tr.OpenFile(path(), os.O_RDWR|os.O_CREATE, 0o644)
+						ok(err, "open")
+						if err == nil {
+							p := make([]byte, r.IntN(40000))
+							for i := range p {
+								p[i] = byte(r.Uint32())
+							}
+							_, err = f.WriteAt(p, int64(r.IntN(100000)))
+							ok(err, "write")
+							ok(f.Truncate(int64(r.IntN(100000))), "trunc")
+							ok(f.Close(), "close")
+						}
+					case 2:
+						if ino, err := tr.Resolve(path(), true); err == nil {
+							m := []uint32{0, volume.FallocKeepSize, volume.FallocPunchHole, volume.FallocZeroRange, volume.FallocZeroRange | volume.FallocKeepSize}[r.IntN(5)]
+							ok(v.Fallocate(ino, m, int64(r.IntN(100000)), int64(1+r.IntN(50000))), "falloc")
+						}
+					case 3:
+						if ino, err := tr.Resolve(path(), true); err == nil {
+							ok(v.Setxattr(ino, fmt.Sprintf("user.%d", r.IntN(4)), make([]byte, r.IntN(5000)), 0), "setx")
+							_, err = v.Listxattr(ino)
+							ok(err, "listx")
+							ok(v.Removexattr(ino, fmt.Sprintf("user.%d", r.IntN(4))), "rmx")
+						}
+					case 4:
+						ok(tr.RenameFlags(path(), path(), volume.RenameExchange), "exch")
+					case 5:
+						ok(tr.RenameFlags(path(), path(), volume.RenameWhiteout), "whiteout")
+					case 6:
+						f, err := tr.CreateTemp(fmt.Sprintf("d%d", r.IntN(4)), os.O_RDWR, 0o600)
+						ok(err, "temp")
+						if err == nil {
+							_, err = f.Write(make([]byte, r.IntN(9000)+1))
+							ok(err, "wtemp")
+							var in sync.WaitGroup
+							to := path()
+							in.Go(func() { ok(tr.LinkFile(f, to), "linkfile") })
+							if r.IntN(2) == 0 {
+								in.Wait()
+							}
+							ok(f.Close(), "closetemp")
+							in.Wait()
+						}
+					case 7:
+						sub, err := tr.OpenRoot(fmt.Sprintf("d%d", r.IntN(4)))
+						ok(err, "openroot")
+						if err == nil {
+							ok(sub.RenameTo(fmt.Sprintf("f%d", r.IntN(5)), tr, path(), 0), "renameto")
+							ok(sub.Close(), "closeroot")
+						}
+					case 8:
+						ok(v.Sync(), "sync")
+					case 9, 10:
+						ok(tr.Remove(path()), "remove")
+					case 11:
+						ok(tr.Link(path(), path()), "link")
+					case 12:
+						ok(tr.Rename(path(), path()), "rename")
+					case 13:
+						_, err := tr.ReadFile(path())
+						ok(err, "readfile")
+					case 14:
+						_, err := tr.ReadDir(fmt.Sprintf("d%d", r.IntN(4)))
+						ok(err, "readdir")
+					case 15:
+						f, err := tr.Open(path())
+						if err == nil {
+							ok(tr.RemoveFile(path(), f), "removefile")
+							_, _ = f.ReadAt(make([]byte, 3000), 5)
+							ok(f.Close(), "close")
+						}
+						_, err = v.Statfs()
+						ok(err, "statfs")
+					case 16:
+						ok(tr.Chmod(path(), 0o640), "chmod")
+						if ino, err := tr.Resolve(path(), true); err == nil {
+							ok(v.Setxattr(ino, volume.ACLAccess, full(7, 5, 5, 0), 0), "acl")
+							_, err = v.SeekData(ino, 0)
+							ok(err, "seek")
+						}
+					case 17:
+						if seed%3 == 2 && w == 0 && i > 150 {
+							ok(v.Close(), "closevol")
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		im.finish(t)
+		if t.Failed() {
+			return
+		}
 	}
 }

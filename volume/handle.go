@@ -131,6 +131,9 @@ type File struct {
 	kind uint16 // file type
 	flag int
 
+	// Close takes both locks, all else one: while a call is under way the file is held, and its
+	// number means nothing else.
+	life   sync.RWMutex
 	mu     sync.Mutex
 	off    int64  // for Read, Write and Seek
 	pos    uint64 // in a directory
@@ -187,9 +190,9 @@ func (f *File) Read(p []byte) (int, error) {
 
 // ReadAt reads at off, io.ReaderAt: fewer bytes than asked for come with io.EOF.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
-	f.mu.Lock()
+	f.life.RLock()
+	defer f.life.RUnlock()
 	err := f.usable(false)
-	f.mu.Unlock()
 	if err == nil && off < 0 {
 		err = ErrInvalid
 	}
@@ -231,9 +234,9 @@ func (f *File) WriteString(s string) (int, error) { return f.Write([]byte(s)) }
 
 // WriteAt writes at off, io.WriterAt. As for *os.File it is an error with O_APPEND.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
-	f.mu.Lock()
+	f.life.RLock()
+	defer f.life.RUnlock()
 	err := f.usable(true)
-	f.mu.Unlock()
 	if err == nil && (off < 0 || f.flag&os.O_APPEND != 0) {
 		err = ErrInvalid
 	}
@@ -291,10 +294,9 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // setattr is Setattr through the handle.
 func (f *File) setattr(verb string, s SetAttr) error {
-	f.mu.Lock()
-	closed := f.closed
-	f.mu.Unlock()
-	if closed {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.closed {
 		return f.fail(verb, fs.ErrClosed)
 	}
 	_, err := f.v.Setattr(f.ino, s)
@@ -303,9 +305,9 @@ func (f *File) setattr(verb string, s SetAttr) error {
 
 // Truncate changes the size of a file opened for writing, ftruncate(2).
 func (f *File) Truncate(size int64) error {
-	f.mu.Lock()
+	f.life.RLock()
+	defer f.life.RUnlock()
 	err := f.usable(true)
-	f.mu.Unlock()
 	if errors.Is(err, ErrBadFile) || err == nil && size < 0 {
 		err = ErrInvalid
 	}
@@ -313,7 +315,8 @@ func (f *File) Truncate(size int64) error {
 		return f.fail("truncate", err)
 	}
 	n := uint64(size)
-	return f.setattr("truncate", SetAttr{Size: &n})
+	_, err = f.v.Setattr(f.ino, SetAttr{Size: &n})
+	return f.fail("truncate", err)
 }
 
 // Chmod changes the permissions, fchmod(2).
@@ -327,10 +330,9 @@ func (f *File) Chown(uid, gid int) error { return f.setattr("chown", owner(uid, 
 
 // Sync makes the file durable, and everything that was done to the volume before, fsync(2).
 func (f *File) Sync() error {
-	f.mu.Lock()
-	closed := f.closed
-	f.mu.Unlock()
-	if closed {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.closed {
 		return f.fail("sync", fs.ErrClosed)
 	}
 	return f.fail("sync", f.v.Fsync(f.ino))
@@ -338,6 +340,8 @@ func (f *File) Sync() error {
 
 // Close lets go of the file. It makes nothing durable: that is Sync.
 func (f *File) Close() error {
+	f.life.Lock()
+	defer f.life.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -349,10 +353,9 @@ func (f *File) Close() error {
 
 // Stat is what the inode says now; its Sys is an Attr.
 func (f *File) Stat() (fs.FileInfo, error) {
-	f.mu.Lock()
-	closed := f.closed
-	f.mu.Unlock()
-	if closed {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.closed {
 		return nil, f.fail("stat", fs.ErrClosed)
 	}
 	a, err := f.v.Getattr(f.ino)

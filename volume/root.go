@@ -73,6 +73,11 @@ func (t *Tree) LinkFile(f *File, newname string) error {
 	if f.v != t.v {
 		return linkError("link", f.name, newname, ErrCrossDevice)
 	}
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.closed {
+		return linkError("link", f.name, newname, fs.ErrClosed)
+	}
 	return linkError("link", f.name, newname, t.v.update(t.v.needLink()+2, func(o *op) error {
 		return t.linkAt(o, f.ino, newname)
 	}))
@@ -111,6 +116,11 @@ func (t *Tree) RenameTo(oldname string, to *Tree, newname string, flags uint) er
 // it: ErrChanged, as funlinkat(2) of FreeBSD. So a pid file that somebody else has replaced
 // meanwhile stays.
 func (t *Tree) RemoveFile(name string, f *File) error {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.closed {
+		return pathError("remove", name, fs.ErrClosed)
+	}
 	return pathError("remove", name, t.v.update(t.v.needRemove(), func(o *op) error {
 		at, err := t.walker(o).place(name)
 		switch {

@@ -323,3 +323,30 @@ func TestSubFS(t *testing.T) {
 		t.Errorf("an error speaks of %v", err)
 	}
 }
+
+// A file that is closed has no number any more: what has got it meanwhile is neither linked nor
+// removed.
+func TestClosedFile(t *testing.T) {
+	im := newImage(t, 1024, 8<<20)
+	tr := im.Tree()
+	f, err := tr.CreateTemp(".", os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	im.add("next")
+	if im.ino("next") != f.Ino() {
+		t.Fatalf("the number %d is not used again", f.Ino())
+	}
+	if err := tr.LinkFile(f, "name"); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("link: %v", err)
+	}
+	if err := tr.RemoveFile("next", f); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("remove: %v", err)
+	}
+	if got, want := im.list(), "next\n"; got != want {
+		t.Errorf("the tree is %q, want %q", got, want)
+	}
+}
