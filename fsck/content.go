@@ -43,8 +43,9 @@ func (c *checker) content(ino uint64) {
 		owned += d.check(list)
 		whole = d.whole
 	}
-	owned += c.attributes(in, ino)
-	if whole && in.Blocks != owned {
+	n, all := c.attributes(in, ino)
+	owned += n
+	if whole && all && in.Blocks != owned {
 		find(WrongCount, "%d blocks counted, %d owned", in.Blocks, owned)
 	}
 }
@@ -166,8 +167,9 @@ func zero(p []byte) bool {
 	return true
 }
 
-// attributes checks the stream of extended attributes, and claims its blocks.
-func (c *checker) attributes(in *layout.Inode, ino uint64) (owned uint64) {
+// attributes checks the stream of extended attributes, and claims its blocks: so many, and whole
+// says whether these are all.
+func (c *checker) attributes(in *layout.Inode, ino uint64) (owned uint64, whole bool) {
 	var stream []byte
 	if in.XattrLen > 0 {
 		stream = in.Inline[layout.InlineSize-int(in.XattrLen):]
@@ -175,7 +177,7 @@ func (c *checker) attributes(in *layout.Inode, ino uint64) (owned uint64) {
 	p := c.buf
 	for no, i := in.Xattr, uint64(0); no != 0; i++ {
 		if !c.claim(no, ino, attributes) {
-			return owned
+			return owned, false
 		}
 		owned++
 		err := c.block(p, no)
@@ -183,23 +185,31 @@ func (c *checker) attributes(in *layout.Inode, ino uint64) (owned uint64) {
 			err = layout.CheckHeader(p, no, layout.KindXattr, ino, i)
 		}
 		h := layout.DecodeHeader(p)
-		if err == nil && (h.Count > uint32(layout.Body(c.g.BlockSize)) || h.Aux2 != uint64(in.Generation)) {
+		if err == nil && (h.Count == 0 || h.Count > uint32(layout.Body(c.g.BlockSize)) || h.Aux2 != uint64(in.Generation)) {
 			err = fmt.Errorf("%d bytes, generation %d", h.Count, h.Aux2)
 		}
 		if err != nil {
 			c.broken("attributes", no, ino, err)
-			return owned
+			return owned, false
+		}
+		if len(stream)+int(h.Count) > layout.MaxXattrs { // what follows belongs to nobody
+			c.broken("attributes", no, ino, fmt.Errorf("a chain of more than %d bytes", layout.MaxXattrs))
+			return owned, false
 		}
 		stream = append(stream, layout.BlockBody(p)[:h.Count]...)
 		no = h.Aux
 	}
+	var before layout.Xattr
 	for len(stream) > 0 {
-		_, rest, err := layout.NextXattr(stream)
+		x, rest, err := layout.NextXattr(stream)
+		if err == nil && layout.CompareXattrs(before, x) >= 0 { // one that is not found
+			err = fmt.Errorf("attribute %q behind %q", x.Name, before.Name)
+		}
 		if err != nil {
 			c.find(BadStructure, fmt.Sprintf("attributes of inode %d", ino), in.Xattr, ino, "%v", err)
 			break
 		}
-		stream = rest
+		before, stream = x, rest
 	}
-	return owned
+	return owned, true
 }

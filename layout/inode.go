@@ -189,8 +189,8 @@ func DecodeInode(p []byte, in *Inode, ino, block uint64, off int, s Seeds) error
 	switch {
 	case in.Flags&^flagsKnown != 0:
 		return bad(36, fmt.Sprintf("flags %#x", in.Flags), "known flags")
-	case in.Size > 1<<63-1:
-		return bad(16, in.Size, "a size below 2^63")
+	case in.Size >= MaxLogical*1024:
+		return bad(16, in.Size, "a size below 2^58")
 	case in.Depth > MaxDepth:
 		return bad(136, in.Depth, "an extent depth of at most 6")
 	case in.XattrLen > InlineSize:

@@ -1,6 +1,11 @@
 package layout
 
-import "fmt"
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"strings"
+)
 
 // Extended attributes are a stream of entries. It lies in the last XattrLen bytes of the
 // inode's inline area when it fits, else in a chain of attribute blocks (header kind
@@ -13,6 +18,9 @@ import "fmt"
 //	     2    2 reserved
 //	     4    4 length of the value, 0 to 65536
 //	     8      name, value
+//
+// Entries are in ascending order of name space and name, each once. All of an
+// inode are at most MaxXattrs bytes.
 type Xattr struct {
 	Space uint8
 	Name  string
@@ -26,6 +34,7 @@ const (
 	XattrSecurity = 3
 	XattrSystem   = 4
 	MaxXattrValue = 65536
+	MaxXattrs     = 2 * MaxXattrValue
 	xattrHead     = 8
 )
 
@@ -38,6 +47,11 @@ func AppendXattr(stream []byte, x Xattr) []byte {
 	stream = append(stream, h[:]...)
 	stream = append(stream, x.Name...)
 	return append(stream, x.Value...)
+}
+
+// CompareXattrs is the order of entries.
+func CompareXattrs(a, b Xattr) int {
+	return cmp.Or(cmp.Compare(a.Space, b.Space), strings.Compare(a.Name, b.Name))
 }
 
 // NextXattr reads the first entry of stream and returns what follows it. Name and value are copies.
@@ -55,6 +69,9 @@ func NextXattr(stream []byte) (x Xattr, rest []byte, err error) {
 		return x, nil, fmt.Errorf("attribute of %d bytes in %d", v, len(stream))
 	}
 	p := stream[xattrHead:]
+	if bytes.IndexByte(p[:n], 0) >= 0 {
+		return x, nil, fmt.Errorf("attribute name with NUL")
+	}
 	x = Xattr{stream[0], string(p[:n]), append([]byte(nil), p[n:n+int(v)]...)}
 	return x, p[n+int(v):], nil
 }

@@ -135,11 +135,14 @@ func setACL(in *layout.Inode, name string, value []byte) (keep bool, err error) 
 	if in.Type() == layout.ModeLink {
 		return false, ErrNotSupported
 	}
+	if len(value) >= 4 && binary.LittleEndian.Uint32(value) != aclVersion {
+		return false, ErrNotSupported
+	}
+	if len(value) == 0 || len(value) == 4 { // as setxattr(2) of no entries: removed
+		return false, nil
+	}
 	if name == ACLDefault && !in.IsDir() {
 		return false, ErrAccess
-	}
-	if len(value) == 0 { // as setxattr(2) of no entries: removed
-		return false, nil
 	}
 	a, err := parseACL(value)
 	if err != nil {
@@ -159,7 +162,7 @@ func findACL(list []layout.Xattr, name string) (int, acl, error) {
 	if err != nil {
 		return -1, nil, err
 	}
-	i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+	i, found := slices.BinarySearchFunc(list, key, layout.CompareXattrs)
 	if !found {
 		return -1, nil, nil
 	}

@@ -657,7 +657,7 @@ func TestBuildRefuses(t *testing.T) {
 	huge := file
 	huge.Xattrs = map[string][]byte{"user.a": make([]byte, 1<<17)}
 	acl := file
-	acl.Xattrs = map[string][]byte{volume.ACLAccess: []byte("no list")}
+	acl.Xattrs = map[string][]byte{volume.ACLAccess: full(7, 7, 7, 7)[:9]}
 	for i, c := range []struct{ got, want error }{
 		{node(volume.Root, "", file), volume.ErrNotExist},
 		{node(volume.Root, ".", file), volume.ErrExist},
@@ -802,7 +802,7 @@ func TestBuildXattrs(t *testing.T) {
 			t.Fatal(err)
 		}
 		want["d"] = short
-		if err := b.SetAttr(d, node(layout.ModeDir|0o700, map[string][]byte{volume.ACLAccess: []byte("no ACL")})); !errors.Is(err, volume.ErrInvalid) {
+		if err := b.SetAttr(d, node(layout.ModeDir|0o700, map[string][]byte{volume.ACLAccess: acl([3]uint32{1, 6, none})})); !errors.Is(err, volume.ErrInvalid) {
 			t.Errorf("a wrong ACL: %v", err)
 		}
 		if err := b.Close(); err != nil {

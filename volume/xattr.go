@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ const (
 	// three extents stay beside them.
 	maxInlineXattrs = layout.InlineSize - 3*layout.ExtentSize
 	// maxXattrs bounds the attributes of one inode in bytes, so that one operation can log them.
-	maxXattrs = 2 * layout.MaxXattrValue
+	maxXattrs = layout.MaxXattrs
 	// maxXattrName is the longest name with its name space, xattr(7).
 	maxXattrName = 255
 )
@@ -58,11 +57,6 @@ func xattrKey(name string) (x layout.Xattr, err error) {
 }
 
 func xattrName(x *layout.Xattr) string { return xattrSpaces[x.Space] + x.Name }
-
-// compareXattrs is the order in which they are stored and listed.
-func compareXattrs(a, b layout.Xattr) int {
-	return cmp.Or(cmp.Compare(a.Space, b.Space), strings.Compare(a.Name, b.Name))
-}
 
 // attrs is the attributes of one inode, on the blocks of a store.
 type attrs struct {
@@ -260,7 +254,7 @@ func (a *attrs) apply(set map[string][]byte) ([]layout.Xattr, error) {
 		key.Value = value
 		list = append(list, key)
 	}
-	slices.SortFunc(list, compareXattrs)
+	slices.SortFunc(list, layout.CompareXattrs)
 	if n := len(stream(list)); n > maxXattrs {
 		return nil, fmt.Errorf("%d bytes of attributes: %w", n, ErrTooBig)
 	}
@@ -317,7 +311,7 @@ func (v *Volume) Getxattr(ino Ino, name string) (value []byte, err error) {
 		if err != nil {
 			return err
 		}
-		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		i, found := slices.BinarySearchFunc(list, key, layout.CompareXattrs)
 		if !found {
 			return ErrNoAttr
 		}
@@ -348,7 +342,7 @@ func (v *Volume) Setxattr(ino Ino, name string, value []byte, flags int) error {
 		if key.Space == layout.XattrUser && !in.IsDir() && in.Type() != layout.ModeFile {
 			return nil, ErrPermission
 		}
-		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		i, found := slices.BinarySearchFunc(list, key, layout.CompareXattrs)
 		switch {
 		case found && flags&XattrCreate != 0:
 			return nil, ErrExist
@@ -381,7 +375,7 @@ func (v *Volume) Removexattr(ino Ino, name string) error {
 		return err
 	}
 	return v.changeXattr(ino, name, 0, func(_ *op, _ *layout.Inode, list []layout.Xattr) ([]layout.Xattr, error) {
-		i, found := slices.BinarySearchFunc(list, key, compareXattrs)
+		i, found := slices.BinarySearchFunc(list, key, layout.CompareXattrs)
 		if !found {
 			return nil, ErrNoAttr
 		}

@@ -229,6 +229,22 @@ func TestACLAndMode(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	// Linux: a version without entries removes, another version is not known.
+	if err := set(f, volume.ACLAccess, full(6, 4, 5, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := set(f, volume.ACLAccess, acl()); err != nil {
+		t.Errorf("an ACL without entries: %v", err)
+	}
+	if _, err := im.Getxattr(f, volume.ACLAccess); !errors.Is(err, volume.ErrNoAttr) {
+		t.Errorf("after an ACL without entries: %v", err)
+	}
+	if err := set(f, volume.ACLDefault, acl()); err != nil {
+		t.Errorf("a default ACL without entries, of a file: %v", err)
+	}
+	if err := set(f, volume.ACLAccess, []byte{1, 0, 0, 0}); !errors.Is(err, volume.ErrNotSupported) {
+		t.Errorf("an ACL of version 1: %v", err)
+	}
 	if err := set(f, volume.ACLDefault, full(7, 7, 7, 7)); !errors.Is(err, volume.ErrAccess) || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("a default ACL of a file: %v", err)
 	}
