@@ -46,6 +46,7 @@ var modes = []mode{
 	{name: "nested", about: "the same, and in each crash inside recovery", flags: []string{"--nested", "1"}},
 	{name: "decay", about: "and one sector of the image has gone bad, wherever it is", flags: []string{"--decay", "1"}, named: true},
 	{name: "decay2", about: "and two sectors have", flags: []string{"--decay", "2"}, named: true},
+	{name: "then", about: "nested, and a second script runs after recovery", flags: []string{"--nested", "1", "--then", "testdata/workloads/then/again.hf"}, named: true},
 	{name: "fsck", about: "fsck's tables of images with one defect each", test: []string{"./fsck", "^TestFindings$"}},
 	{name: "brute", about: "the explorer against brute force on small traces", test: []string{"./crash", "^TestBruteForce$", "-rapid.shrinktime=1s", "-rapid.nofailfile"}},
 	{name: "unit", about: "the tests of the packages that are broken", test: []string{"", "."}},
@@ -306,7 +307,7 @@ func explore(ctx context.Context, bin string, args ...string) (string, error) {
 		Points     []struct {
 			Violations []struct {
 				Verdict, Error string
-				Findings       []string
+				Found          []string
 			}
 		}
 	}
@@ -318,9 +319,9 @@ func explore(ctx context.Context, bin string, args ...string) (string, error) {
 			continue
 		}
 		v := p.Violations[0]
-		if len(v.Findings) > 0 { // the invariant says more than that there is one
-			verdict, _, _ := strings.Cut(v.Findings[0], " ")
-			return verdict, nil
+		if strings.Contains(v.Verdict, "invariant") && len(v.Found) > 0 { // which one says more
+			verdict, _, _ := strings.Cut(v.Found[0], " ")
+			return strings.TrimSuffix(verdict, ":"), nil
 		}
 		return v.Verdict, nil
 	}
