@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 
 	"holdfast/volume"
@@ -327,14 +326,7 @@ func (c *bulk) step(it *item) error {
 
 // node is what is kept of the attributes of a source.
 func (c *bulk) node(it *item, info fs.FileInfo, st stat) volume.BuildNode {
-	mode := volume.PosixMode(info.Mode())
-	own := c.owner(st.uid, st.gid)
-	n := volume.BuildNode{NewNode: volume.NewNode{Mode: mode&^modeBits | c.mode(mode), UID: own.UID, GID: own.GID}}
-	if c.Preserve {
-		n.Atime, n.Mtime = c.clamp(st.atime, info.ModTime())
-		n.Xattrs = it.xattrs
-	}
-	return n
+	return c.buildNode(&entry{mode: volume.PosixMode(info.Mode()), uid: st.uid, gid: st.gid, atime: st.atime, mtime: info.ModTime(), xattrs: it.xattrs})
 }
 
 // enter makes a directory; the top has been made with the volume.
@@ -367,18 +359,12 @@ func (c *bulk) file(it *item, dir volume.Ino) (volume.Ino, error) {
 		}
 		return ino, err
 	}
-	r := &runReader{c: c, rel: it.rel, f: it.file, runs: []volume.Run{}}
-	for off := int64(0); off < size; {
-		start, end, err := nextData(it.file, off, size)
-		if err != nil {
-			return 0, err
-		}
-		if end > start {
-			r.runs = append(r.runs, volume.Run{Off: start, Len: end - start})
-		}
-		off = end
+	content, err := fileContent(it.file, size)
+	if err != nil {
+		return 0, err
 	}
-	ino, err := c.b.File(dir, it.name, n, volume.Content{Size: size, Runs: slices.Clone(r.runs), From: r})
+	content.From = &progressReader{&c.Options, it.rel, content.From}
+	ino, err := c.b.File(dir, it.name, n, content)
 	if errors.Is(err, volume.ErrSourceSize) {
 		err = ErrChanged
 	}
@@ -388,28 +374,4 @@ func (c *bulk) file(it *item, dir volume.Ino) (volume.Ino, error) {
 	f := it.file
 	it.file = nil
 	return ino, errors.Join(err, f.Close())
-}
-
-// runReader reads the runs of a file one behind the other.
-type runReader struct {
-	c    *bulk
-	rel  string
-	f    *os.File
-	runs []volume.Run
-}
-
-func (r *runReader) Read(p []byte) (int, error) {
-	if len(r.runs) == 0 {
-		return 0, io.EOF
-	}
-	run := &r.runs[0]
-	n, err := r.f.ReadAt(p[:min(int64(len(p)), run.Len)], run.Off)
-	if n > 0 {
-		r.c.progress(r.rel, int64(n))
-		err = nil
-	}
-	if run.Off, run.Len = run.Off+int64(n), run.Len-int64(n); run.Len == 0 {
-		r.runs = r.runs[1:]
-	}
-	return n, err
 }

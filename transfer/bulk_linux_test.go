@@ -24,28 +24,13 @@ import (
 // buildImage makes an image of a directory by Build.
 func buildImage(t *testing.T, blockSize int, size int64, dir string, o Options) (*image, Stats, error) {
 	t.Helper()
-	mem := disk.NewMemory(size)
-	b, err := volume.NewBuilder(mem, volume.BuildOptions{Format: volume.FormatOptions{
-		BlockSize: blockSize, UUID: [16]byte{7}, HashKey: [16]byte{9}, Now: testTime}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Abort()
-	var s Stats
-	p, err := o.Plan(dir, blockSize)
-	if err == nil {
-		s, err = Build(b, p, o)
-	}
-	if err != nil {
-		return nil, s, err
-	}
-	if err := b.Close(); err != nil {
-		return nil, s, err
-	}
-	im := &image{nil, mem}
-	im.open(t)
-	t.Cleanup(func() { im.close(t) })
-	return im, s, nil
+	return buildVolume(t, blockSize, size, func(b *volume.Builder) (Stats, error) {
+		p, err := o.Plan(dir, blockSize)
+		if err != nil {
+			return Stats{}, err
+		}
+		return Build(b, p, o)
+	})
 }
 
 // crowd makes many files, of all sizes around those where Build does something else.

@@ -1,8 +1,8 @@
 // Package transfer copies trees between a host's file system and a volume: [FromDir] and [CopyIn]
-// into a volume, [Build] into one that is being made, [ToDir] and [CopyOut] out of it; and between
-// a volume and a tar archive: [FromTar] and [ToTar]. Files, directories, symbolic links, FIFOs,
-// sockets and devices go both ways, with their extended attributes (an archive has no sockets,
-// Build no attributes).
+// into a volume, [Build] and [BuildDir] into one that is being made, [ToDir] and [CopyOut] out of
+// it; and between a volume and a tar archive: [FromTar], [BuildTar] and [ToTar]. Files, directories,
+// symbolic links, FIFOs, sockets and devices go both ways, with their extended attributes (an
+// archive has no sockets).
 //
 // It promises:
 //
@@ -26,6 +26,6 @@
 //
 // It imports volume. Start with transfer.go (options) and entry.go: a tree comes as a stream of
 // entries from a source (hostsource.go, tarsource.go, with manifest.go between) to a sink
-// (volumesink.go, measure.go). out.go and tarout.go are the way back, bulk.go the way into an image
-// that is made, and host_*.go is what systems have in different forms.
+// (volumesink.go; buildsink.go, for a volume that is being made; measure.go). out.go and tarout.go
+// are the way back, bulk.go is the fast way from the host into an image that is made, and host_*.go is what systems have in different forms.
 package transfer

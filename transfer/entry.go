@@ -21,7 +21,6 @@ type entry struct {
 	target       string            // symbolic links
 	link         string            // not "": a further name of the entry with this path, and nothing else
 	linked       bool              // later entries may be further names of it
-	implied      bool              // a directory of which only the name is known
 	xattrs       map[string][]byte // as the host names them: user.x, security.capability
 	size         int64             // files
 	content      content           // files
@@ -34,6 +33,9 @@ type content interface {
 	read(fn func(p []byte, off int64) error) error
 	// extents calls fn for ranges that cover all data, without reading it where that can be.
 	extents(fn func(start, end int64) error) error
+	// open is read for who would rather pull: all that the file holds, and what lets go of it
+	// behind the last byte.
+	open() (c volume.Content, done func() error, err error)
 }
 
 // source is a tree as a stream. A name comes after the directory that it is in, if that has an

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -279,8 +280,32 @@ func (h *hostFile) read(fn func(p []byte, off int64) error) error {
 	return nil
 }
 
-// open is the file, if it is still the one that the walk has seen.
-func (h *hostFile) open() (*os.File, fs.FileInfo, error) {
+func (h *hostFile) open() (volume.Content, func() error, error) {
+	all := volume.Content{Size: h.info.Size(), Runs: []volume.Run{}}
+	if h.done {
+		var parts []io.Reader
+		for _, r := range h.runs {
+			all.Runs = append(all.Runs, volume.Run{Off: r.off, Len: int64(len(r.p))})
+			parts = append(parts, bytes.NewReader(r.p))
+		}
+		h.runs = nil
+		all.From = io.MultiReader(parts...)
+		return all, nothing, nil
+	}
+	f, before, err := h.handle()
+	if err != nil {
+		return all, nil, err
+	}
+	if all, err = fileContent(f, before.Size()); err != nil {
+		return all, nil, h.s.at(h.rel, errors.Join(err, f.Close()))
+	}
+	return all, func() error {
+		return h.s.at(h.rel, errors.Join(unchanged(f, before), f.Close()))
+	}, nil
+}
+
+// handle is the file, if it is still the one that the walk has seen.
+func (h *hostFile) handle() (*os.File, fs.FileInfo, error) {
 	f, err := h.s.root.OpenFile(h.rel, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		return nil, nil, h.s.at(h.rel, err)
@@ -298,7 +323,7 @@ func (h *hostFile) open() (*os.File, fs.FileInfo, error) {
 // stream reads the file in whole blocks, leaving out its holes. That the file was changed
 // meanwhile is an error of the source; what fn answers comes back as it is.
 func (h *hostFile) stream(fn func(p []byte, off int64) error) error {
-	f, before, err := h.open()
+	f, before, err := h.handle()
 	if err != nil {
 		return err
 	}
@@ -344,7 +369,7 @@ func (h *hostFile) extents(fn func(start, end int64) error) error {
 		}
 		return fn(0, size)
 	}
-	f, _, err := h.open()
+	f, _, err := h.handle()
 	if err != nil {
 		return err
 	}

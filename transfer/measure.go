@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"hash/fnv"
+	"io"
 	"io/fs"
 	"path"
 
@@ -13,6 +15,11 @@ type Need struct {
 	Blocks uint64 // of the volume: content, directories, long links and their indexes, at most
 	Bytes  uint64 // of content, without the host's holes
 	Xattrs uint64 // files with extended attributes
+	// Twice says that not each name comes once and behind what it needs: one replaces another, is
+	// below what is no directory, or is to be one file with what has not come. There Build and
+	// BuildTar do not do; FromDir and FromTar know what it comes to. It is also said of more names
+	// than are kept track of.
+	Twice bool
 }
 
 // Measure is how much room what FromDir copies with these options needs in a volume with
@@ -31,7 +38,7 @@ func Measure(hostDir string, blockSize int) (Need, error) {
 }
 
 func (o *Options) measure(src source, blockSize int) (Need, error) {
-	m := measure{block: blockSize, dirs: map[string]*dirSize{}}
+	m := measure{block: blockSize, dirs: map[string]*dirSize{}, names: map[uint64]struct{}{}}
 	m.dir(".")
 	err := drain(withManifest(src, o), &m)
 	return m.Need, bare(err)
@@ -42,10 +49,45 @@ type measure struct {
 	Need
 	block int // bytes
 	dirs  map[string]*dirSize
+	names map[uint64]struct{} // of what is no directory, hashed; nil: Twice is not asked for
 }
 
 // dirSize is what the records of a directory take.
-type dirSize struct{ bytes, names int }
+type dirSize struct {
+	bytes, names int
+	said         bool // it has an entry
+}
+
+// measureNames is how many names of files are kept track of, at about 20 bytes each.
+const measureNames = 1 << 21
+
+// key is what is kept of a path: two with the same cost no more than speed.
+func key(p string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, p)
+	return h.Sum64()
+}
+
+// seen reports whether a path is that of an entry that is no directory.
+func (m *measure) seen(p string) bool {
+	_, ok := m.names[key(p)]
+	return ok
+}
+
+// order looks at what a sink cannot do that takes nothing back.
+func (m *measure) order(e *entry) {
+	switch {
+	case m.names == nil || m.Twice:
+	case m.seen(e.path) || e.link != "" && !m.seen(e.link) || len(m.names) == measureNames:
+		m.Twice = true
+	case e.isDir() && e.link == "":
+		d := m.dirs[e.path]
+		m.Twice = d != nil && d.said
+	default:
+		m.Twice = m.dirs[e.path] != nil
+		m.names[key(e.path)] = struct{}{}
+	}
+}
 
 // Sizes of the format (docs/FORMAT.md): the overhead of a metadata block, what an inode holds
 // of a link's target, the head of a directory record.
@@ -64,6 +106,7 @@ func (m *measure) dir(p string) *dirSize {
 	if p != "." {
 		m.name(p)
 	}
+	m.Twice = m.Twice || m.names != nil && m.seen(p)
 	d := &dirSize{}
 	m.dirs[p] = d
 	return d
@@ -77,8 +120,9 @@ func (m *measure) name(p string) {
 }
 
 func (m *measure) put(e *entry) error {
+	m.order(e)
 	if e.isDir() && e.link == "" {
-		m.dir(e.path)
+		m.dir(e.path).said = true
 		m.xattrs(e)
 		return nil
 	}

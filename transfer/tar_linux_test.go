@@ -113,6 +113,9 @@ func TestGNUTar(t *testing.T) {
 		if err != nil || len(s.Warnings) > 0 || s.Bytes > 2<<20 {
 			t.Fatal(format, err, s.Warnings, s.Bytes)
 		}
+		if !sameBuilt(t, p, from, nil) {
+			t.Errorf("%s: not to be built", format)
+		}
 		got := from.list(t)
 		if strings.Contains(format, "gnu") {
 			got, want := strings.Join(withoutTimes(got), "\n"), strings.Join(withoutTimes(want), "\n")

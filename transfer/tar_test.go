@@ -147,6 +147,7 @@ func TestHostileTar(t *testing.T) {
 			if got := im.names(t); got != c.holds {
 				t.Errorf("the image holds %q, want %q", got, c.holds)
 			}
+			sameBuilt(t, c.data, im, err)
 		})
 	}
 }
@@ -182,6 +183,7 @@ func TestTarHabits(t *testing.T) {
 			if got := im.names(t); got != c.want {
 				t.Errorf("the image holds %q, want %q", got, c.want)
 			}
+			sameBuilt(t, p, im, nil)
 			// In pieces of one byte, and measured, it is the same.
 			again := newImage(t, 1024, 8<<20)
 			if _, err := FromTar(again.Volume, volume.Root, iotest.OneByteReader(bytes.NewReader(p)), "a.tar", Options{Preserve: true}); err != nil {
@@ -227,6 +229,9 @@ func TestTarAttributes(t *testing.T) {
 		im, s, err := unpack(t, p)
 		if err != nil || len(s.Warnings) > 0 {
 			t.Fatal(name, err, s.Warnings)
+		}
+		if !sameBuilt(t, p, im, nil) {
+			t.Error(name, "not to be built")
 		}
 		if got := im.list(t); first == "" {
 			first = got
@@ -274,6 +279,13 @@ func TestSparseTar(t *testing.T) {
 	if err != nil || s.Bytes > 10_000 || len(s.Warnings) > 0 {
 		t.Fatal(s, err)
 	}
+	if need, err := (Options{Preserve: true}).MeasureTar(bytes.NewReader(p), "a.tar", 1024); err != nil || need.Twice {
+		t.Errorf("%+v, %v", need, err)
+	}
+	made, ms, err := buildTar(t, 1024, 8<<20, p, Options{Preserve: true})
+	if err != nil || ms.Bytes > 10_000 {
+		t.Fatal(ms, err)
+	}
 	a, err := im.Lookup(volume.Root, "holes")
 	if err != nil || a.Size != 1<<50 || a.UID != 3_000_000 || !a.Mtime.Equal(testTime) || a.Blocks > 12 {
 		t.Fatalf("%+v, %v", a, err)
@@ -289,7 +301,7 @@ func TestSparseTar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, im := range []*image{im, back} {
+	for _, im := range []*image{im, back, made} {
 		a, err := im.Lookup(volume.Root, "holes")
 		if err != nil {
 			t.Fatal(err)
@@ -364,6 +376,7 @@ func FuzzFromTar(f *testing.F) {
 		if err != nil && !strings.HasPrefix(err.Error(), "a.tar: ") {
 			t.Errorf("err = %v", err)
 		}
+		sameBuilt(t, p, im, err)
 	})
 }
 
@@ -378,7 +391,22 @@ func TestManifest(t *testing.T) {
 		if err != nil {
 			return Stats{}, err
 		}
-		return FromDir(im.Volume, dir, Options{Preserve: true, Manifest: m, Owner: &Owner{9, 9}})
+		o := Options{Preserve: true, Manifest: m, Owner: &Owner{9, 9}, Clamp: time.Now()}
+		s, err := FromDir(im.Volume, dir, o)
+		if need, merr := o.Measure(dir, 1024); merr != nil || need.Twice {
+			if err == nil {
+				t.Errorf("%s: measured %+v, %v", text, need, merr)
+			}
+			return s, err
+		}
+		made, _, berr := buildVolume(t, 1024, 8<<20, func(b *volume.Builder) (Stats, error) { return BuildDir(b, dir, o) })
+		switch {
+		case err != nil || berr != nil:
+			t.Errorf("%s: built: %v, copied: %v", text, berr, err)
+		default:
+			sameTree(t, made, im)
+		}
+		return s, err
 	}
 	if _, err := build(`# a table
 / d 751 1 2

@@ -357,6 +357,31 @@ func (c *tarContent) read(fn func(p []byte, off int64) error) error {
 	return nil
 }
 
+func (c *tarContent) open() (volume.Content, func() error, error) {
+	r := &cutReader{from: c.s.tr, s: c.s, e: c.e}
+	return volume.Content{Size: c.e.size, From: r}, nothing, nil
+}
+
+// nothing lets go of what needs no letting go.
+func nothing() error { return nil }
+
+// cutReader reads the bytes that an entry of an archive holds.
+type cutReader struct {
+	from io.Reader
+	s    *tarSource
+	e    *entry
+	off  int64 // in the bytes
+}
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.off += int64(n)
+	if err != nil && (!errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		err = r.s.cut(r.e, r.off, err)
+	}
+	return n, err
+}
+
 // chunkOf is how much of a file of this size is read at a time: a size that is only claimed
 // costs no memory.
 func chunkOf(size int64) int64 { return min(chunk, size) }
@@ -426,6 +451,37 @@ func (c *sparseContent) read(fn func(p []byte, off int64) error) error {
 		}
 	}
 	return flush()
+}
+
+func (c *sparseContent) open() (volume.Content, func() error, error) {
+	all := volume.Content{Size: c.e.size, Runs: make([]volume.Run, 0, len(c.spans)), From: &spanReader{c.s, c.e, c.spans}}
+	for _, r := range c.spans {
+		all.Runs = append(all.Runs, volume.Run{Off: r.off, Len: r.n})
+	}
+	return all, nothing, nil
+}
+
+// spanReader reads the ranges of a sparse member, one behind the other.
+type spanReader struct {
+	s     *tarSource
+	e     *entry
+	spans []span
+}
+
+func (r *spanReader) Read(p []byte) (int, error) {
+	for len(r.spans) > 0 && r.spans[0].n == 0 {
+		r.spans = r.spans[1:]
+	}
+	if len(r.spans) == 0 {
+		return 0, io.EOF
+	}
+	at := r.spans[0]
+	n := min(int64(len(p)), at.n)
+	if err := r.s.stream.direct(p[:n]); err != nil {
+		return 0, r.s.cut(r.e, at.off, err)
+	}
+	r.spans[0] = span{at.off + n, at.n - n}
+	return int(n), nil
 }
 
 func (c *sparseContent) extents(fn func(start, end int64) error) error {

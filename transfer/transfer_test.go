@@ -89,7 +89,11 @@ func (im *image) list(t *testing.T) string {
 		fmt.Fprintf(&b, "%s %v %d:%d %v", p, volume.FileMode(a.Mode), a.UID, a.GID, a.Mtime.UTC().Format(time.RFC3339Nano))
 		switch m := volume.FileMode(a.Mode); {
 		case m.IsRegular():
-			p := make([]byte, a.Size)
+			size := a.Size
+			if size > 64<<20 { // holes, nearly all of it
+				size = 1 << 20
+			}
+			p := make([]byte, size)
 			if _, err := im.Read(ino, p, 0); err != nil {
 				t.Fatal(err)
 			}

@@ -140,7 +140,7 @@ func (s *volumeSink) node(e *entry, dir volume.Ino, name string) error {
 	old, err := s.v.Lookup(dir, name)
 	switch {
 	case err == nil && isDir(old) && e.isDir() && e.link == "":
-		s.enter(e, old.Ino, !e.implied && (s.Preserve || s.Owner != nil))
+		s.enter(e, old.Ino, s.Preserve || s.Owner != nil)
 		return nil
 	case err == nil && first == old.Ino:
 		return nil
@@ -333,10 +333,15 @@ func (s *volumeSink) full(err error) error {
 		return err
 	}
 	st, serr := s.v.Statfs()
-	switch {
-	case serr != nil:
+	if serr != nil {
 		return err
-	case st.FreeInodes == 0:
+	}
+	return imageFull(st)
+}
+
+// imageFull is what a volume has no more.
+func imageFull(st volume.Statfs) error {
+	if st.FreeInodes == 0 {
 		return &fullError{fmt.Sprintf("no inode left in the image: all of its %d are in use", st.Inodes)}
 	}
 	return &fullError{fmt.Sprintf("no space left in the image of %d blocks of %d bytes", st.Blocks, st.BlockSize)}

@@ -452,6 +452,13 @@ func (b *Builder) EndDir(ino Ino) error {
 // Bytes is how much content of files has been stored; holes do not count.
 func (b *Builder) Bytes() int64 { return b.data.bytes }
 
+// Statfs is what the volume has, as built so far.
+func (b *Builder) Statfs() Statfs {
+	s := statfs(&b.g, b.super, layout.Totals{FreeBlocks: b.space.left, FreeInodes: b.g.Inodes() - b.lastIno, Dirs: b.dirs, Groups: b.space.group})
+	s.Available = b.space.left - min(b.space.left, b.space.kept)
+	return s
+}
+
 // Close completes the volume: only then the device holds one.
 func (b *Builder) Close() error {
 	if err := b.ready(); err != nil {

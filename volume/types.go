@@ -70,19 +70,23 @@ type Statfs struct {
 func (v *Volume) Statfs() (Statfs, error) {
 	var s Statfs
 	err := v.view(func(o *op) error {
-		g := &v.g
-		var tables uint64
-		if g.Groups > 0 {
-			tables = (g.Groups-1)*g.GroupTables(0) + g.GroupTables(g.Groups-1)
-		}
-		last := g.Groups - 1
-		all := g.GroupStart(last) + g.GroupLen(last) - g.FirstGroup
-		s = Statfs{BlockSize: g.BlockSize, Blocks: all - tables, Free: v.totals.FreeBlocks, Available: uint64(max(0, o.available())),
-			Inodes: g.Inodes(), FreeInodes: v.totals.FreeInodes, Dirs: v.totals.Dirs, UUID: v.super.UUID, Label: v.super.Label,
-			InitialisedGrps: v.totals.Groups, Groups: g.Groups}
+		s = statfs(&v.g, &v.super, v.totals)
+		s.Available = uint64(max(0, o.available()))
 		return nil
 	})
 	return s, err
+}
+
+// statfs is what the totals say, but for Available.
+func statfs(g *layout.Geometry, super *layout.Superblock, t layout.Totals) Statfs {
+	var tables uint64
+	if g.Groups > 0 {
+		tables = (g.Groups-1)*g.GroupTables(0) + g.GroupTables(g.Groups-1)
+	}
+	last := g.Groups - 1
+	all := g.GroupStart(last) + g.GroupLen(last) - g.FirstGroup
+	return Statfs{BlockSize: g.BlockSize, Blocks: all - tables, Free: t.FreeBlocks, Inodes: g.Inodes(), FreeInodes: t.FreeInodes,
+		Dirs: t.Dirs, UUID: super.UUID, Label: super.Label, InitialisedGrps: t.Groups, Groups: g.Groups}
 }
 
 // Options say how a volume is opened; the zero value is good.

@@ -24,6 +24,7 @@ type mkfsSource struct {
 	stdin   io.Reader
 	options transfer.Options
 	plan    *transfer.Plan // of a directory without a manifest, once measured
+	once    bool           // measured, and each name comes once: it can be built without the journal
 	skip    []os.FileInfo  // files that are not to be in the image: it itself
 	skipped atomic.Bool    // one of them was in the source
 }
@@ -101,33 +102,23 @@ func (s *mkfsSource) measure(blockSize int) (transfer.Need, error) {
 		}
 		return s.plan.Need, nil
 	}
+	var need transfer.Need
+	var err error
 	if s.dir != "" {
-		return s.options.Measure(s.dir, blockSize)
-	}
-	need, err := s.options.MeasureTar(s.archive, s.name, blockSize)
-	if err == nil {
+		need, err = s.options.Measure(s.dir, blockSize)
+	} else if need, err = s.options.MeasureTar(s.archive, s.name, blockSize); err == nil {
 		_, err = s.archive.Seek(0, io.SeekStart)
 	}
+	s.once = err == nil && !need.Twice
 	return need, err
 }
 
 // fill makes a volume on a device that holds the source.
 func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions) (transfer.Stats, error) {
-	var stats transfer.Stats
-	if s.plan != nil {
-		b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: fo})
-		if err != nil {
-			return stats, fmt.Errorf("%s: %w", name, err)
-		}
-		defer b.Abort()
-		if stats, err = transfer.Build(b, s.plan, s.options); err != nil {
-			return stats, err
-		}
-		if err := b.Close(); err != nil {
-			return stats, fmt.Errorf("%s: %w", name, err)
-		}
-		return stats, nil
+	if s.plan != nil || s.once {
+		return s.build(dev, name, fo)
 	}
+	var stats transfer.Stats
 	if err := volume.Format(dev, fo); err != nil {
 		return stats, fmt.Errorf("%s: %w", name, err)
 	}
@@ -148,6 +139,30 @@ func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions)
 		err = fmt.Errorf("%s: %w", name, cerr)
 	}
 	return stats, err
+}
+
+// build is fill without the journal.
+func (s *mkfsSource) build(dev disk.Device, name string, fo volume.FormatOptions) (stats transfer.Stats, err error) {
+	b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: fo})
+	if err != nil {
+		return stats, fmt.Errorf("%s: %w", name, err)
+	}
+	defer b.Abort()
+	switch {
+	case s.plan != nil:
+		stats, err = transfer.Build(b, s.plan, s.options)
+	case s.dir != "":
+		stats, err = transfer.BuildDir(b, s.dir, s.options)
+	default:
+		stats, err = transfer.BuildTar(b, s.archive, s.name, s.options)
+	}
+	if err != nil {
+		return stats, err
+	}
+	if err := b.Close(); err != nil {
+		return stats, fmt.Errorf("%s: %w", name, err)
+	}
+	return stats, nil
 }
 
 // fixed is a clock that stands still.
