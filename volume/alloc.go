@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"math/bits"
 
 	"holdfast/layout"
@@ -44,12 +45,13 @@ func (o *op) take(near uint64, want int) (first uint64, n int, err error) {
 		start = 0
 		near = 0
 	}
+	var damage error
 	for i := uint64(0); ; i++ {
 		group := start + i
 		if group >= v.totals.Groups {
 			if i >= v.totals.Groups {
 				if v.totals.Groups >= g.Groups {
-					return 0, 0, ErrNoSpace
+					return 0, 0, cmp.Or(damage, error(ErrNoSpace))
 				}
 				group = v.totals.Groups
 				if err := o.initGroup(group); err != nil {
@@ -65,48 +67,88 @@ func (o *op) take(near uint64, want int) (first uint64, n int, err error) {
 			from = near - g.GroupStart(group)
 		}
 		first, n, err := o.takeIn(group, from, want)
-		if err != nil && !isMedia(err) { // a group whose bitmap is damaged is left alone
+		switch {
+		case err != nil && !isMedia(err):
 			return 0, 0, err
-		}
-		if err == nil && n > 0 {
+		case err != nil: // a group that is damaged is left alone
+			damage = cmp.Or(damage, err)
+		case n > 0:
 			return first, n, nil
 		}
 	}
 }
 
-// takeIn takes a run from one group, searching from bit from on and then from the start.
+// canTake answers whether a block can be taken at all: what is accepted now, to get its block
+// when others commit too, must not find then that what is free lies in damaged groups.
+func (o *op) canTake(near uint64) error {
+	v := o.v
+	groups := v.totals.Groups
+	if groups < v.g.Groups {
+		return nil // there is a group that nothing has been written into
+	}
+	start, ok := v.g.GroupOf(near)
+	if !ok || start >= groups {
+		start = 0
+	}
+	var damage error
+	for i := range groups {
+		_, found, err := o.runIn((start+i)%groups, 0, 1)
+		switch {
+		case err != nil && !isMedia(err):
+			return err
+		case err != nil:
+			damage = cmp.Or(damage, err)
+		case found:
+			return nil
+		}
+	}
+	return cmp.Or(damage, error(ErrNoSpace))
+}
+
+// runIn is where a run of free blocks of one group begins, as a bit of its bitmap, searching
+// from bit from on and then from the start.
+func (o *op) runIn(group, from uint64, want int) (at uint64, found bool, err error) {
+	v := o.v
+	g := &v.g
+	b, err := o.Read(g.BitmapBlock(group), layout.KindBitmap)
+	if err != nil {
+		return 0, false, err
+	}
+	if err := layout.CheckBitmap(b, g, group); err != nil {
+		return 0, false, err
+	}
+	s := layout.Stats(b)
+	if s.FreeBlocks == 0 || uint64(s.FreeBlocks) <= uint64(v.busyIn[group]) {
+		return 0, false, nil
+	}
+	body, busy, length := layout.BlockBody(b), v.busy[group], g.GroupLen(group)
+	at, found = bestRun(body, busy, from, length, want)
+	if !found {
+		at, found = bestRun(body, busy, 0, min(from, length), want)
+	}
+	if !found {
+		return 0, false, nil
+	}
+	table, _ := g.SumPlace(g.GroupStart(group) + at)
+	_, err = o.Read(table, layout.KindSums) // where its checksum will be kept
+	return at, err == nil, err
+}
+
+// takeIn takes a run from one group.
 func (o *op) takeIn(group, from uint64, want int) (uint64, int, error) {
 	v := o.v
 	g := &v.g
+	at, found, err := o.runIn(group, from, want)
+	if err != nil || !found {
+		return 0, 0, err
+	}
 	no := g.BitmapBlock(group)
-	b, err := o.Read(no, layout.KindBitmap)
+	b, err := o.Edit(no, layout.KindBitmap)
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := layout.CheckBitmap(b, g, group); err != nil {
-		return 0, 0, err
-	}
 	s := layout.Stats(b)
-	busy := v.busy[group]
-	if s.FreeBlocks == 0 || uint64(s.FreeBlocks) <= uint64(v.busyIn[group]) {
-		return 0, 0, nil
-	}
-	body := layout.BlockBody(b)
-	length := g.GroupLen(group)
-	at, ok := bestRun(body, busy, from, length, want)
-	if !ok {
-		if at, ok = bestRun(body, busy, 0, min(from, length), want); !ok {
-			return 0, 0, nil
-		}
-	}
-	table, _ := g.SumPlace(g.GroupStart(group) + at)
-	if _, err := o.Read(table, layout.KindSums); err != nil {
-		return 0, 0, err // its checksum could not be kept
-	}
-	if b, err = o.Edit(no, layout.KindBitmap); err != nil {
-		return 0, 0, err
-	}
-	body = layout.BlockBody(b)
+	body, busy, length := layout.BlockBody(b), v.busy[group], g.GroupLen(group)
 	n := 0
 	want = min(want, g.SumsPerBlock()-int(at)%g.SumsPerBlock())
 	for n < want && at+uint64(n) < length && !layout.Bit(body, at+uint64(n)) && !busy.bit(at+uint64(n)) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -186,6 +187,36 @@ func TestDamagedInode(t *testing.T) {
 		}
 		if !bytes.Equal(was, mem.Bytes()[at:at+layout.InodeSize]) {
 			t.Error("what was left of the damaged inode has been changed")
+		}
+	}
+}
+
+// Where all that is free lies in a damaged group, a write says so, and names what is damaged.
+func TestNothingToTake(t *testing.T) {
+	for name, block := range map[string]func(v *Volume) uint64{
+		"bitmap":         func(v *Volume) uint64 { return v.g.BitmapBlock(0) },
+		"checksum table": func(v *Volume) uint64 { return v.g.SumBlock(0, 0) },
+	} {
+		mem := disk.NewMemory(2 << 20)
+		if err := Format(mem, testFormat(4096)); err != nil {
+			t.Fatal(err)
+		}
+		v := must[*Volume](t)(Open(mem, Options{Clock: testClock}))
+		f := mkfile(t, v, "f")
+		v = reopen(t, v, mem)
+		mem.Bytes()[int64(block(v))*4096+100] ^= 1
+		if _, err := v.Write(f, noise(1, 100), 0); !errors.Is(err, layout.ErrCorrupt) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		mode := uint16(0o600)
+		if _, err := v.Setattr(f, SetAttr{Mode: &mode}); err != nil {
+			t.Errorf("%s: what needs no block: %v", name, err)
+		}
+		if err := v.Sync(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := v.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -198,6 +198,11 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 		if o.available() < need {
 			return ErrNoSpace
 		}
+		if !now && v.unalloc == 0 {
+			if err := o.canTake(v.near(ino)); err != nil {
+				return err
+			}
+		}
 		if !now {
 			v.delay.index += cost.index
 			v.delay.space += cost.space
