@@ -304,10 +304,11 @@ func (c *checker) readInodes() {
 	per := c.g.InodesPerBlock()
 	for group := range c.totals.Groups {
 		base := group * uint64(c.g.InodesPerGroup)
-		if !c.groups[group].read {
-			continue
-		}
 		init := c.groups[group].stats.InodesInit
+		known := c.groups[group].read
+		if !known { // how many there are, the bitmap says: all that are good are
+			init = c.g.InodesPerGroup
+		}
 		c.groups[group].inodes = c.slots(int(init))
 		var free, dirs uint32
 		for i := uint32(0); i < init; i += uint32(per) {
@@ -319,13 +320,17 @@ func (c *checker) readInodes() {
 				if err != nil { // one bad sector does not take its neighbours along
 					_, err2 := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(k*layout.InodeSize))
 					if err2 != nil {
-						c.broken(fmt.Sprintf("inode %d", ino), no, ino, err2)
+						if known {
+							c.broken(fmt.Sprintf("inode %d", ino), no, ino, err2)
+						}
 						continue
 					}
 				}
 				var in layout.Inode
 				if err := layout.DecodeInode(p, &in, ino, no, k*layout.InodeSize, c.seeds); err != nil {
-					c.broken(fmt.Sprintf("inode %d", ino), no, ino, err)
+					if known {
+						c.broken(fmt.Sprintf("inode %d", ino), no, ino, err)
+					}
 					continue
 				}
 				x := &c.groups[group].inodes[ino-1-base]

@@ -361,3 +361,18 @@ func FuzzCheck(f *testing.F) {
 		_, _ = fsck.Check(disk.MemoryFrom(x.p), fsck.Options{})
 	})
 }
+
+// A damaged bitmap does not hide what the inodes of its group say, nor other damage.
+func TestBehindABitmap(t *testing.T) {
+	x := build(t)
+	whole := x.check()
+	x.block(x.g.BitmapBlock(0))[200] ^= 1
+	x.block(x.first(2))[10] ^= 1
+	r := x.check()
+	if r.Files != whole.Files || r.Dirs != whole.Dirs || r.Others != whole.Others {
+		t.Errorf("%d files, %d directories, %d others; there are %d, %d, %d", r.Files, r.Dirs, r.Others, whole.Files, whole.Dirs, whole.Others)
+	}
+	if r.Counts[fsck.BadData] == 0 || r.Counts[fsck.BadStructure] == 0 || len(r.Counts) != 2 {
+		t.Errorf("found %v", r.Findings)
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 // tarSource is a tar archive, in its own order.
 type tarSource struct {
+	any bool // a member has been read
 	*Options
 	name    string // for messages
 	plain   io.ReadCloser
@@ -62,7 +63,11 @@ func (s *tarSource) next() (*entry, error) {
 		h, err := s.tr.Next()
 		switch {
 		case err == nil:
+			s.any = true
 		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			if !s.any { // zeros alone are the end of an archive; so begins many a file that is none
+				return nil, fmt.Errorf("%s: no member in it: is it a tar archive?", s.name)
+			}
 			return nil, s.end()
 		default:
 			return nil, s.broken(err)

@@ -695,7 +695,7 @@ func parseOp(words []string) (Op, error) {
 	case "lnh":
 		op.Kind, op.Handle, op.New = OpLinkHandle, a.handle(), a.name()
 	default:
-		a.fail("unknown operation %q", first)
+		a.fail("unknown operation %q; there are %s", first, strings.Join(verbs[1:], ", "))
 	}
 	if a.more() {
 		a.fail("%q is too much", a.words[0])
