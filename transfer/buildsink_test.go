@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +187,11 @@ func TestBuildTar(t *testing.T) {
 	if !sameBuilt(t, p, im, nil) {
 		t.Error("not to be built")
 	}
+	// Nor is one built of an archive that has lost its end since it was measured.
+	cut := archive(t, file("f", strings.Repeat("y", 5000)))[:1024+512]
+	if _, _, err := buildTar(t, 1024, 8<<20, cut, Options{}); err == nil || err.Error() != `a.tar: member "f": the archive is cut off: 5000 bytes are claimed, it ends behind 1024` {
+		t.Errorf("err = %v", err)
+	}
 	// No image is too small to say so in one line.
 	for _, c := range []struct{ size, files int }{{1 << 20, 1000}, {2 << 20, 1}} {
 		var list []member
@@ -228,5 +235,60 @@ func TestTwice(t *testing.T) {
 		if err != nil || need.Twice != c.want {
 			t.Errorf("%q: %v (%v), want %v", names, need.Twice, err, c.want)
 		}
+	}
+}
+
+// A directory that is built is the one that is copied; one that changes meanwhile is refused.
+func TestBuildDir(t *testing.T) {
+	dir := t.TempDir()
+	big := strings.Repeat("0123456789abcdef", aheadBytes/8) // read when it is asked for
+	for name, data := range map[string]string{"a/small": "x", "a/holes": strings.Repeat("\x00", 50_000) + "mid" + strings.Repeat("\x00", 50_000), "b/big": big, "empty": ""} {
+		write(t, filepath.Join(dir, name), data)
+	}
+	f, err := os.Create(filepath.Join(dir, "sparse"))
+	if err == nil {
+		_, err = f.WriteAt([]byte(big), 1<<20+5)
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(4<<20+1), f.Close(), os.Link(filepath.Join(dir, "b/big"), filepath.Join(dir, "a/again")))
+	}
+	if err == nil { // a small one, with a hole
+		err = os.WriteFile(filepath.Join(dir, "late"), nil, 0o600)
+	}
+	if err == nil {
+		f, err = os.OpenFile(filepath.Join(dir, "late"), os.O_WRONLY, 0)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte("end"), 100_000)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Preserve: true, Clamp: testTime}
+	im := newImage(t, 1024, 16<<20)
+	im.fromDir(t, dir, o)
+	build := func(o Options) (*image, error) {
+		im, _, err := buildVolume(t, 1024, 16<<20, func(b *volume.Builder) (Stats, error) { return BuildDir(b, dir, o) })
+		return im, err
+	}
+	made, err := build(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, made, im)
+	again, err := build(o)
+	if err != nil || !bytes.Equal(contents(t, again.mem), contents(t, made.mem)) {
+		t.Errorf("built twice, two different images (%v)", err)
+	}
+
+	o.Progress = func(rel string, n int64) {
+		if rel == "a/again" && n > 0 {
+			if err := os.Chtimes(filepath.Join(dir, "a/again"), testTime, testTime); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := build(o); !errors.Is(err, ErrChanged) || !strings.HasPrefix(err.Error(), filepath.Join(dir, "a/again")+": ") {
+		t.Errorf("err = %v", err)
 	}
 }
