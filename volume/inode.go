@@ -38,7 +38,7 @@ func (o *op) inode(ino Ino) (layout.Inode, error) {
 func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 	v := o.v
 	if v.cache == nil && v.held(block) == nil {
-		return o.buf[:], v.readInode(o.buf[:], block, off, ino)
+		return o.buf[:], v.readInode(o.buf[:], block, off, ino, &o.spot)
 	}
 	b, err := v.lookup(block, layout.KindInodes)
 	if err != nil {
@@ -48,8 +48,8 @@ func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 }
 
 // readInode fills p with one inode from the device.
-func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64) error {
-	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, int64(block)*int64(v.g.BlockSize)+int64(off))
+func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64, s *spot) error {
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue}, s.at(int64(block)*int64(v.g.BlockSize)+int64(off))...)
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+layout.InodeSize-4, "checksum does not match", nil)
 	}
@@ -62,7 +62,7 @@ func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64) error {
 // readInodes fills p with a block of an inode table. Each inode is checked by itself, and one
 // that is damaged stays as it is (what cannot be read is zero, which is no inode): who decodes
 // it is told, and its neighbours can be changed nevertheless.
-func (v *Volume) readInodes(block uint64, p []byte) error {
+func (v *Volume) readInodes(block uint64, p []byte, s *spot) error {
 	group, ok := v.g.GroupOf(block)
 	if !ok || block < v.g.InodeTable(group) || block >= v.g.InodeTable(group)+uint64(v.g.InodeBlocks()) {
 		return layout.Corrupt(layout.KindInodes.String(), block, 0, "not a block of an inode table", nil)
@@ -72,7 +72,7 @@ func (v *Volume) readInodes(block uint64, p []byte) error {
 	for i := range per {
 		off := i * layout.InodeSize
 		q := p[off : off+layout.InodeSize]
-		err := v.readInode(q, block, off, first+uint64(i))
+		err := v.readInode(q, block, off, first+uint64(i), s)
 		if err == nil {
 			continue
 		}

@@ -44,6 +44,7 @@ type op struct {
 	timed   bool
 	read    viewBlocks             // of a read-only operation
 	buf     [layout.InodeSize]byte // the inode that is being read
+	spot    spot                   // where
 	din     layout.Inode           // scratch of a view: the directory that it is about
 	dirRoom [2]dirs.Dir            // for its directories
 	dirs    int                    // so many of them are in use
@@ -276,22 +277,28 @@ func (v *Volume) committed(no uint64, k layout.Kind) ([]byte, error) {
 	}
 	gen := v.cache.generation(no)
 	p := make([]byte, v.g.BlockSize)
-	if err := v.fetch(no, k, p); err != nil {
+	if err := v.fetch(no, k, p, new(spot)); err != nil {
 		return nil, err
 	}
 	v.cache.put(no, p, gen)
 	return p, nil
 }
 
+// spot is the place of a checked read. Where reads are many it is kept from one to the next: as
+// an argument to a device it would be on the heap each time.
+type spot [1]int64
+
+func (s *spot) at(off int64) []int64 { s[0] = off; return s[:] }
+
 // fetch fills p with a metadata block from the device, verified.
-func (v *Volume) fetch(no uint64, k layout.Kind, p []byte) error {
+func (v *Volume) fetch(no uint64, k layout.Kind, p []byte, s *spot) error {
 	if no >= v.g.Blocks {
 		return layout.Corrupt(k.String(), no, 0, "a block number beyond the volume", nil)
 	}
 	if k == layout.KindInodes {
-		return v.readInodes(no, p)
+		return v.readInodes(no, p, s)
 	}
-	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, int64(no)*int64(v.g.BlockSize))
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, s.at(int64(no)*int64(v.g.BlockSize))...)
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(k.String(), no, v.g.BlockSize-4, "checksum does not match", nil)
 	}

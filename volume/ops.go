@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -829,62 +828,4 @@ func result[T any](a T, err error) (T, error) {
 		return none, err
 	}
 	return a, nil
-}
-
-// entryOf is an entry as callers see it.
-func entryOf(e *layout.Dirent, next uint64) DirEntry {
-	return DirEntry{Name: string(e.Name), Ino: Ino(e.Ino), Type: uint16(e.Type) << 12, Next: next}
-}
-
-// readBatch is how many entries ReadDir takes at a time.
-const readBatch = 64
-
-// ReadDir calls fn for the entries of dir from position pos on (0: from the first) until fn
-// returns false. "." and ".." are not among them. A position stays good while names come and
-// go: an entry that is there from the first call to the last is seen exactly once, one that
-// comes or goes meanwhile at most once. The order is that of places in the directory.
-//
-// fn is called without any lock held and may use the volume. A directory that is removed
-// meanwhile has no more entries.
-//
-// Errors: ErrNotDir, ErrStale.
-func (v *Volume) ReadDir(dir Ino, pos uint64, fn func(DirEntry) bool) error {
-	var generation uint32
-	var batch []DirEntry
-	for first := true; ; first = false {
-		batch = batch[:0]
-		more := false
-		err := v.view(func(o *op) error {
-			in, err := o.directory(dir)
-			if !first && (errors.Is(err, ErrStale) || errors.Is(err, ErrNotDir) || err == nil && in.Generation != generation) {
-				return nil // gone since the last batch
-			}
-			if err != nil {
-				return err
-			}
-			generation = in.Generation
-			o.din = in
-			d := o.dir(dir, &o.din)
-			for {
-				e, _, next, ok, err := d.Next(pos)
-				if err != nil || !ok {
-					return err
-				}
-				batch = append(batch, entryOf(&e, next))
-				pos = next
-				if len(batch) == readBatch {
-					more = true
-					return nil
-				}
-			}
-		})
-		for _, e := range batch { // what was read before an error is good
-			if !fn(e) {
-				return nil
-			}
-		}
-		if err != nil || !more {
-			return err
-		}
-	}
 }

@@ -643,3 +643,62 @@ func TestReadDirPositions(t *testing.T) {
 		t.Errorf("%d entries, %v", count, err)
 	}
 }
+
+// TestReadDirPlus wants of each entry what a lookup of its name says, over several batches, and
+// from a damaged inode its error in place of its attributes, and the rest of the names.
+func TestReadDirPlus(t *testing.T) {
+	im := newImage(t, 1024, 8<<20)
+	im.add("d/", "d/sub/", "s -> d", "d/link -> sub")
+	for i := range 200 {
+		im.add(fmt.Sprintf("d/%d", i))
+	}
+	dir := im.ino("d")
+	check := func() (bad []string, seen int) {
+		pos := uint64(0)
+		for more := true; more; {
+			more = false
+			err := im.ReadDirPlus(dir, pos, func(e volume.DirEntry, a volume.Attr, err error) bool {
+				want, werr := im.Lookup(dir, e.Name)
+				if fmt.Sprint(err) != fmt.Sprint(werr) || a != want {
+					t.Errorf("%s: %+v, %v; looked up: %+v, %v", e.Name, a, err, want, werr)
+				}
+				if err != nil {
+					bad = append(bad, e.Name)
+				} else if a.Ino != e.Ino || a.Mode&layout.ModeType != e.Type {
+					t.Errorf("%s: %+v has %+v", e.Name, e, a)
+				}
+				pos, more = e.Next, true
+				seen++
+				return seen%70 != 0 // begun again in the middle of a batch
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return bad, seen
+	}
+	if bad, seen := check(); len(bad) > 0 || seen != 202 {
+		t.Errorf("%d names, without attributes %q", seen, bad)
+	}
+	seven := im.ino("d/7")
+	if err := im.ReadDirPlus(seven, 0, nil); !errors.Is(err, volume.ErrNotDir) {
+		t.Errorf("a file: %v", err)
+	}
+
+	im.reopen()
+	s, err := volume.ReadSuperblock(im.dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := layout.NewGeometry(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, off := g.InodePlace(uint64(seven))
+	at := &im.dev.Bytes()[int(block)*g.BlockSize+off+8]
+	*at ^= 1
+	if bad, seen := check(); !slices.Equal(bad, []string{"7"}) || seen != 202 {
+		t.Errorf("with a damaged inode: %d names, without attributes %q", seen, bad)
+	}
+	*at ^= 1
+}

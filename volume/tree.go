@@ -506,15 +506,10 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 		case !in.IsDir():
 			return ErrNotDir
 		}
-		d := o.dir(dir, &in)
-		for pos := uint64(0); ; {
-			e, _, next, ok, err := d.Next(pos)
-			if err != nil || !ok {
-				return err
-			}
+		return o.dir(dir, &in).Walk(0, func(e layout.Dirent, _, next uint64) (bool, error) {
 			list = append(list, dirEntry{t.v, entryOf(&e, next)})
-			pos = next
-		}
+			return true, nil
+		})
 	})
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list, pathError("readdir", name, err)

@@ -90,7 +90,7 @@ func (o *op) Read(no uint64, k layout.Kind) ([]byte, error) {
 	if p == nil {
 		return o.v.lookup(no, k)
 	}
-	if err := o.v.fetch(no, k, p); err != nil {
+	if err := o.v.fetch(no, k, p, &o.spot); err != nil {
 		return nil, err
 	}
 	o.read.put(no, k)

@@ -2,6 +2,7 @@ package dirs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -175,37 +176,48 @@ func (d *Dir) Lookup(name string) (e layout.Dirent, pos uint64, found bool, err 
 // position from which the enumeration goes on; ok is false behind the last entry. The entry's
 // name is valid until the directory is changed.
 func (d *Dir) Next(pos uint64) (e layout.Dirent, at, next uint64, ok bool, err error) {
-	n, err := d.leaves()
-	if err != nil {
-		return e, 0, 0, false, err
-	}
-	first, from := layout.SplitPosition(pos)
-	err = d.eachLeaf(first, n, func(l leaf) (bool, error) {
-		// Holes merge and split, so a position may lie inside a record that was not there:
-		// unless Next has just been here, the walk is from the beginning of the leaf.
-		start := 0
-		if l.logical == first && pos != 0 && d.mark.pos == pos && d.mark.block == l.block {
-			start = from
-		}
-		err := l.eachFrom(start, func(r layout.Record) bool {
-			if r.Hole() || l.logical == first && r.Off < from {
-				return true
-			}
-			e, ok = r.Dirent, true
-			at, next = layout.Position(l.logical, r.Off), layout.Position(l.logical, r.Off+r.Len)
-			d.mark.block, d.mark.pos = l.block, next
-			return false
-		})
-		if err == nil && ok && !possible(e.Name) {
-			_, off := layout.SplitPosition(at)
-			err = l.corrupt(off, fmt.Sprintf("the name %.40q", e.Name))
-		}
-		return !ok, err
+	err = d.Walk(pos, func(x layout.Dirent, p, n uint64) (bool, error) {
+		e, at, next, ok = x, p, n, true
+		return false, nil
 	})
 	if err != nil {
 		return layout.Dirent{}, 0, 0, false, err
 	}
 	return e, at, next, ok, nil
+}
+
+// Walk calls fn for the entries at or behind position pos (0: for all) until it returns false
+// or an error, which is then Walk's; at and next are as Next returns them. Each leaf is read
+// once. fn must not change the directory, and the entry's name is valid until it returns.
+func (d *Dir) Walk(pos uint64, fn func(e layout.Dirent, at, next uint64) (bool, error)) error {
+	n, err := d.leaves()
+	if err != nil {
+		return err
+	}
+	first, from := layout.SplitPosition(pos)
+	return d.eachLeaf(first, n, func(l leaf) (bool, error) {
+		// Holes merge and split, so a position may lie inside a record that was not there:
+		// unless a walk has just ended here, this one is from the beginning of the leaf.
+		start := 0
+		if l.logical == first && pos != 0 && d.mark.pos == pos && d.mark.block == l.block {
+			start = from
+		}
+		more, failed := true, error(nil)
+		err := l.eachFrom(start, func(r layout.Record) bool {
+			if r.Hole() || l.logical == first && r.Off < from {
+				return true
+			}
+			if !possible(r.Name) {
+				failed = l.corrupt(r.Off, fmt.Sprintf("the name %.40q", r.Name))
+				return false
+			}
+			next := layout.Position(l.logical, r.Off+r.Len)
+			d.mark.block, d.mark.pos = l.block, next
+			more, failed = fn(r.Dirent, layout.Position(l.logical, r.Off), next)
+			return more && failed == nil
+		})
+		return more, cmp.Or(failed, err)
+	})
 }
 
 // Insert gives a name that is not there a place, and returns its position. kind is the mode
