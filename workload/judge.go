@@ -141,12 +141,9 @@ func Compare(v *volume.Volume, s *State) error {
 	return errors.New("the volume is not the model, it has + and lacks -:\n\t" + strings.Join(lines, "\n\t"))
 }
 
-// bigDir is the number of names from which on a directory is looked up by sample: a listing
-// and a lookup for each name cost too much where this runs once per crash state.
-const (
-	bigDir    = 256
-	bigSample = 16
-)
+// sample is how many names of a directory, in their order, share a lookup: one for each costs
+// too much where this runs once per crash state. That its index has all names is I10.
+const sample = 16
 
 // maxNest bounds how deep a walk goes: nothing that a script builds is deeper.
 const maxNest = 4096
@@ -155,7 +152,7 @@ const maxNest = 4096
 type reader struct {
 	v     *volume.Volume
 	buf   []byte
-	lists [][]volume.DirEntry // one per level
+	lists []listing // one per level
 	dirs  map[uint64]bool
 	tally tally
 	state *State // what Load builds; nil for a digest alone
@@ -168,6 +165,18 @@ var readers = sync.Pool{New: func() any {
 		tally: tally{seen: map[uint64]uint64{}},
 	}
 }}
+
+// listing is what a directory has, and the order of the names.
+type listing struct {
+	found []found
+	order []int
+}
+
+type found struct {
+	volume.DirEntry
+	attr volume.Attr
+	err  error // why there is none
+}
 
 func newReader(v *volume.Volume) *reader {
 	r := readers.Get().(*reader)
@@ -273,27 +282,27 @@ func (r *reader) directory(path string, ino volume.Ino, depth int) (names pmap[s
 		return names, fail("", errors.New("directories are nested too deep"))
 	}
 	if len(r.lists) == depth {
-		r.lists = append(r.lists, nil)
+		r.lists = append(r.lists, listing{})
 	}
-	list := r.lists[depth][:0]
-	err = r.v.ReadDir(ino, 0, func(e volume.DirEntry) bool {
-		list = append(list, e)
+	list, order := r.lists[depth].found[:0], r.lists[depth].order[:0]
+	err = r.v.ReadDirPlus(ino, 0, func(e volume.DirEntry, a volume.Attr, err error) bool {
+		order = append(order, len(list))
+		list = append(list, found{e, a, err})
 		return true
 	})
-	r.lists[depth] = list
+	r.lists[depth] = listing{list, order}
 	if err != nil {
 		return names, fail("", err)
 	}
-	slices.SortFunc(list, func(a, b volume.DirEntry) int { return strings.Compare(a.Name, b.Name) })
-	for i, e := range list {
-		if i > 0 && list[i-1].Name == e.Name {
+	slices.SortFunc(order, func(i, k int) int { return strings.Compare(list[i].Name, list[k].Name) })
+	for i := range order {
+		e := &list[order[i]]
+		if i > 0 && list[order[i-1]].Name == e.Name {
 			return names, fail(e.Name, errors.New("the name is listed twice")) // I10
 		}
-		var a volume.Attr
-		if len(list) <= bigDir || i%bigSample == 0 {
+		a, err := e.attr, e.err
+		if i%sample == 0 {
 			a, err = r.v.Lookup(ino, e.Name)
-		} else {
-			a, err = r.v.Getattr(e.Ino)
 		}
 		if err == nil && (a.Ino != e.Ino || a.Mode&ModeType != e.Type) {
 			err = fmt.Errorf("is listed as inode %d, a %s, and looked up as inode %d, a %s",
