@@ -32,6 +32,7 @@ func TestLabels(t *testing.T) {
 		`directory space map of inode \d+`,
 		`extent index of inode \d+`,
 		`data of inode \d+ bytes \d+ to \d+(, inode \d+ bytes \d+ to \d+)*( and \d+ more)?`,
+		`data`, // of a commit of more than 1 MiB, which lists none
 	} {
 		kinds = append(kinds, regexp.MustCompile("^"+s+"$"))
 	}
