@@ -10,8 +10,9 @@ import (
 // helperName is the annotation of the root command that says as what the program was called.
 const helperName = "helper"
 
-// asHelper is the command line that the name of the program stands for: mkfs.holdfast and
-// fsck.holdfast, as mkfs(8) and fsck(8) call them, are the commands of these names.
+// asHelper is the command line that the name of the program stands for: mkfs.holdfast,
+// fsck.holdfast and mount.holdfast, as mkfs(8), fsck(8) and mount(8) call them, are the commands of
+// these names; the type of a mount is fuse.holdfast.
 func asHelper(argv []string) (helper string, args []string) {
 	if len(argv) == 0 {
 		return "", nil
@@ -21,6 +22,8 @@ func asHelper(argv []string) (helper string, args []string) {
 	case "mkfs.holdfast", "fsck.holdfast":
 		verb, _, _ := strings.Cut(name, ".")
 		return name, append([]string{verb}, argv[1:]...)
+	case "mount.holdfast", "fuse.holdfast", "mount.fuse.holdfast":
+		return name, append([]string{"mount"}, argv[1:]...)
 	}
 	return "", argv[1:]
 }

@@ -49,7 +49,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 // runAs is run under the name of a helper, if one is given.
 func runAs(helper string, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot()
+	root := newRoot(helper)
 	if helper != "" {
 		root.Annotations = map[string]string{helperName: helper}
 	}
@@ -83,7 +83,7 @@ func describe(err error) string {
 	return strings.TrimSpace(text)
 }
 
-func newRoot() *cobra.Command {
+func newRoot(helper string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "holdfast",
 		Short: "Crash-consistent file-system images, and the tester that proves it",
@@ -114,7 +114,7 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),
 		cpCommand(), mkdirCommand(), mknodCommand(), touchCommand(), truncateCommand(), chmodCommand(), chownCommand(),
 		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(), tarCommand(),
-		dumpCommand(), crashCommand(), versionCommand(), manCommand(),
+		mountCommand(helper), dumpCommand(), crashCommand(), versionCommand(), manCommand(),
 	)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.InitDefaultCompletionCmd()

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/fusefs"
+	"holdfast/volume"
+)
+
+// runMount mounts and serves; as a daemon it returns when the mount is there.
+func runMount(cmd *cobra.Command, m *mountArgs) error {
+	if err := mountPoint(m.dir); err != nil {
+		return err
+	}
+	if m.daemon && !inBackground() && !m.fake {
+		return background()
+	}
+	im, readOnly, err := openForMount(m.image, m.options.readOnly)
+	if err != nil {
+		return err
+	}
+	if m.fake {
+		return im.close(nil)
+	}
+	return im.close(serve(cmd, m, im, readOnly))
+}
+
+// mountPoint explains why a directory cannot be mounted on.
+func mountPoint(dir string) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return fmt.Errorf("%s: a mount whose server is gone lies there; take it away first: umount -l %s", quoteName(dir), quoteName(dir))
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("%s: not a directory", quoteName(dir))
+	}
+	return nil
+}
+
+// openForMount opens the image for changes if it can be: a file that may not be written, or an image with
+// features that only allow reading, is mounted read-only, as mount(8) does with a device.
+func openForMount(name string, readOnly bool) (im *image, isReadOnly bool, err error) {
+	if !readOnly {
+		im, err = openImage(name, true)
+		if err == nil || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, volume.ErrReadOnly) && !errors.Is(err, syscall.EROFS) {
+			return im, false, err
+		}
+	}
+	im, err = openImage(name, false)
+	return im, true, err
+}
+
+// serve mounts the image and returns when it is unmounted, or the program is told to end.
+func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	source, err := filepath.Abs(m.image)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(m.dir)
+	if err != nil {
+		return err
+	}
+	o := m.options
+	mount, err := fusefs.New(im.Volume, dir, fusefs.Options{
+		Source: source, ReadOnly: readOnly, AllowOther: o.allowOther, Dev: o.dev, Suid: o.suid, NoExec: o.noExec,
+		Sync: o.sync, Writeback: o.writeback, Log: cmd.ErrOrStderr(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := ready(); err != nil {
+		return errors.Join(err, mount.Unmount(), mount.ReleaseAll())
+	}
+	stop := commitEvery(o.commit, im, readOnly, func(err error) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", commandName(cmd), describe(noCommit(im.name, err)))
+	})
+	defer stop()
+	select {
+	case <-mount.Done():
+	case <-signals:
+		err = unmount(mount)
+	}
+	return errors.Join(err, mount.ReleaseAll())
+}
+
+// unmount takes the mount away. What still has files open on it gets errors from now on, but nothing that
+// it was told is done is lost: the volume is closed behind this.
+func unmount(mount *fusefs.Mount) error {
+	err := mount.Unmount()
+	if errors.Is(err, volume.ErrBusy) {
+		err = mount.Detach()
+	}
+	return err
+}
+
+// commitEvery commits what has changed, and says once if that fails. What it returns ends it.
+func commitEvery(d time.Duration, im *image, readOnly bool, failed func(error)) (stop func()) {
+	if readOnly {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(d)
+		defer t.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-t.C:
+				if err := im.Sync(); err != nil {
+					failed(err)
+					return
+				}
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}

@@ -1,0 +1,125 @@
+//go:build linux
+
+package fusefs
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"holdfast/volume"
+)
+
+// forever is how long the kernel may keep names and attributes: it sees every change itself.
+const forever = 365 * 24 * time.Hour
+
+// fileSystem answers the kernel's requests. A node's number is its inode number.
+type fileSystem struct {
+	fuse.RawFileSystem // what is not answered is ENOSYS
+
+	v         *volume.Volume
+	nodes     nodes
+	blockSize uint64
+	sync      bool
+}
+
+func newFileSystem(v *volume.Volume, blockSize int, sync bool) *fileSystem {
+	return &fileSystem{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		v:             v,
+		nodes:         nodes{v: v, lookups: map[volume.Ino]uint64{}},
+		blockSize:     uint64(blockSize),
+		sync:          sync,
+	}
+}
+
+func (f *fileSystem) String() string { return "holdfast" }
+
+func ino(node uint64) volume.Ino { return volume.Ino(node) }
+
+// status is the errno of an error of the volume. Damage and what a device says is EIO.
+func (f *fileSystem) status(err error) fuse.Status {
+	if err == nil {
+		return fuse.OK
+	}
+	if errors.Is(err, volume.ErrIO) {
+		return fuse.EIO
+	}
+	var e *volume.Error
+	if errors.As(err, &e) {
+		return fuse.Status(e.Errno())
+	}
+	return fuse.EIO
+}
+
+// changed is the status of a change: with the option sync it is made durable first.
+func (f *fileSystem) changed(err error) fuse.Status {
+	if err == nil && f.sync {
+		err = f.v.Sync()
+	}
+	return f.status(err)
+}
+
+// entry is the answer of a request that makes the kernel know a node.
+func (f *fileSystem) entry(a volume.Attr, out *fuse.EntryOut) error {
+	a, err := f.nodes.add(a)
+	if err != nil {
+		return err
+	}
+	f.fillEntry(a, out)
+	return nil
+}
+
+func (f *fileSystem) fillEntry(a volume.Attr, out *fuse.EntryOut) {
+	out.NodeId = uint64(a.Ino)
+	out.Generation = uint64(a.Generation)
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	f.fillAttr(a, &out.Attr)
+}
+
+// Lookup is the meaning of a name. "." asks for the node itself, by a handle that somebody has kept; it need
+// not be a directory.
+func (f *fileSystem) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	var a volume.Attr
+	var err error
+	if name == "." {
+		a, err = f.v.Getattr(ino(h.NodeId))
+	} else {
+		a, err = f.v.Lookup(ino(h.NodeId), name)
+	}
+	if err == nil {
+		err = f.entry(a, out)
+	}
+	if name != "." && errors.Is(err, volume.ErrNotExist) && !errors.Is(err, volume.ErrStale) {
+		out.NodeId = 0 // the kernel keeps in mind that there is no such name
+		out.SetEntryTimeout(forever)
+		return fuse.OK
+	}
+	return f.status(err)
+}
+
+// Forget undoes lookups. There is nobody to tell of an error; an inode that could not be destroyed
+// stays on the orphan list.
+func (f *fileSystem) Forget(node, lookups uint64) { _ = f.nodes.forget(ino(node), lookups) }
+
+// StatFs is statfs(2).
+func (f *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s, err := f.v.Statfs()
+	if err != nil {
+		return f.status(err)
+	}
+	out.Blocks, out.Bfree, out.Bavail = s.Blocks, s.Free, s.Available
+	out.Files, out.Ffree = s.Inodes, s.FreeInodes
+	out.Bsize, out.Frsize = uint32(s.BlockSize), uint32(s.BlockSize)
+	out.NameLen = 255
+	return fuse.OK
+}
+
+// device splits a device number as the kernel packs it (new_encode_dev).
+func device(rdev uint32) (major, minor uint32) {
+	return rdev >> 8 & 0xfff, rdev&0xff | rdev>>12&0xfff00
+}
+
+func packDevice(major, minor uint32) uint32 { return minor&0xff | major<<8 | minor&^0xff<<12 }

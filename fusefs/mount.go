@@ -1,0 +1,173 @@
+//go:build linux
+
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"holdfast/volume"
+)
+
+// Options say how a volume is mounted; the zero value is good.
+type Options struct {
+	Source     string // what /proc/mounts shows as the device
+	ReadOnly   bool   // the kernel refuses changes; needed if the volume was opened so
+	AllowOther bool   // other users than the one who mounts may come in
+	Dev, Suid  bool   // device nodes and set-user-ID bits mean something
+	NoExec     bool   // nothing may be executed
+	Sync       bool   // every change is durable before it is answered
+	Writeback  bool   // the kernel keeps written pages back: faster, and a crash may lose their order
+
+	Log io.Writer // what goes wrong with the protocol; nil: nowhere
+}
+
+// maxWrite is the longest write that the kernel sends at once, in bytes: what the volume does in one
+// operation.
+const maxWrite = 1 << 20
+
+// Mount is a mounted volume.
+type Mount struct {
+	server *fuse.Server
+	fs     *fileSystem
+	dir    string
+	root   bool // mounted without a helper
+	done   chan struct{}
+}
+
+// New mounts v on the directory dir and serves it until it is unmounted: by root with mount(2), by
+// others with fusermount3. The volume stays the caller's to close, after Wait.
+//
+// Errors: those of stat(2) and mount(2); syscall.ENOTCONN: dir is a mount whose server is gone.
+func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, &os.PathError{Op: "mount", Path: dir, Err: syscall.ENOTDIR}
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	s, err := v.Statfs()
+	if err != nil {
+		return nil, err
+	}
+	fs := newFileSystem(v, s.BlockSize, o.Sync)
+	root := os.Geteuid() == 0
+	server, err := fuse.NewServer(fs, dir, mountOptions(o, root))
+	if err != nil {
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			err = errno
+		}
+		return nil, &os.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	m := &Mount{server, fs, dir, root, make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		server.Serve()
+	}()
+	if err := server.WaitMount(); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, errors.Join(err, m.Unmount()))
+	}
+	return m, nil
+}
+
+func mountOptions(o Options, root bool) *fuse.MountOptions {
+	opts := &fuse.MountOptions{
+		FsName:            o.Source,
+		Name:              "holdfast",
+		AllowOther:        o.AllowOther,
+		Options:           []string{"default_permissions"},
+		MaxWrite:          maxWrite,
+		MaxBackground:     64,
+		DirectMountStrict: root,
+		EnableAcl:         true,
+		// The kernel's page cache is right for as long as all writing goes through it.
+		ExplicitDataCacheControl: true,
+		EnableSymlinkCaching:     true,
+		// The volume applies the umask, because a default ACL takes its place. Handles of
+		// files (open_by_handle_at, NFS) may name inodes that the kernel has forgotten.
+		ExtraCapabilities: fuse.CAP_DONT_MASK | fuse.CAP_EXPORT_SUPPORT,
+		Logger:            log.New(o.Log, "", 0),
+	}
+	if o.Writeback {
+		opts.ExtraCapabilities |= fuse.CAP_WRITEBACK_CACHE
+	}
+	if root {
+		opts.DirectMountFlags = mountFlags(o)
+		return opts
+	}
+	for _, flag := range []struct {
+		on   bool
+		name string
+	}{{o.ReadOnly, "ro"}, {o.NoExec, "noexec"}, {o.Sync, "sync"}, {true, "noatime"}} {
+		if flag.on {
+			opts.Options = append(opts.Options, flag.name)
+		}
+	}
+	return opts
+}
+
+// mountFlags are the flags of mount(2).
+func mountFlags(o Options) uintptr {
+	flags := uintptr(syscall.MS_MGC_VAL | syscall.MS_NOATIME)
+	for _, f := range []struct {
+		on   bool
+		flag uintptr
+	}{
+		{o.ReadOnly, syscall.MS_RDONLY}, {!o.Dev, syscall.MS_NODEV}, {!o.Suid, syscall.MS_NOSUID},
+		{o.NoExec, syscall.MS_NOEXEC}, {o.Sync, syscall.MS_SYNCHRONOUS | syscall.MS_DIRSYNC},
+	} {
+		if f.on {
+			flags |= f.flag
+		}
+	}
+	return flags
+}
+
+// Wait returns when the volume is unmounted and no request is left.
+func (m *Mount) Wait() { <-m.done }
+
+// Done is closed when Wait would return.
+func (m *Mount) Done() <-chan struct{} { return m.done }
+
+// Unmount takes the mount away and waits for its last request. ErrBusy: files on it are open, and
+// nothing is changed.
+func (m *Mount) Unmount() error {
+	if err := m.server.Unmount(); err != nil {
+		if errors.Is(err, syscall.EBUSY) || strings.Contains(err.Error(), "busy") {
+			return volume.ErrBusy
+		}
+		select {
+		case <-m.done: // somebody else was faster
+			return nil
+		default:
+			return err
+		}
+	}
+	m.Wait()
+	return nil
+}
+
+// Detach takes the mount out of the tree of names; who has files open on it keeps them as long as this
+// process serves them.
+func (m *Mount) Detach() error {
+	if m.root {
+		return syscall.Unmount(m.dir, syscall.MNT_DETACH)
+	}
+	return fusermountDetach(m.dir)
+}
+
+// ReleaseAll lets go of every inode that the kernel may still know: after it, no request can be
+// answered well.
+func (m *Mount) ReleaseAll() error { return m.fs.nodes.releaseAll() }
