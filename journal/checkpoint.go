@@ -3,6 +3,7 @@ package journal
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -94,9 +95,14 @@ func (l *Log) checkpoint() error {
 	return nil
 }
 
+// runs is memory for what writeHome writes at once.
+var runs = sync.Pool{New: func() any { return new([]byte) }}
+
 // writeHome writes blocks to their places in ascending order, neighbours in one write.
 func writeHome(dev disk.Device, g *layout.Geometry, blocks map[uint64][]byte) error {
-	var run []byte
+	room := runs.Get().(*[]byte)
+	defer runs.Put(room)
+	run := (*room)[:0]
 	var first uint64
 	flush := func() error {
 		if len(run) == 0 {
@@ -116,6 +122,7 @@ func writeHome(dev disk.Device, g *layout.Geometry, blocks map[uint64][]byte) er
 			first = no
 		}
 		run = append(run, blocks[no]...)
+		*room = run
 	}
 	return flush()
 }

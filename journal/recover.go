@@ -35,6 +35,7 @@ type reader struct {
 	sectors uint64
 	report  Report
 	blocks  map[uint64][]byte // what replay restores
+	spare   [][]byte          // blocks that an earlier reader restored
 	want    want
 	accept  func(p []byte) bool // accepts
 
@@ -54,9 +55,41 @@ var readers = sync.Pool{New: func() any {
 
 // done gives the reader back; what it has read is void.
 func (r *reader) done() {
-	clear(r.records[:cap(r.records)])
-	r.dev, r.g, r.blocks, r.report = nil, nil, nil, Report{}
+	r.dev, r.g, r.report = nil, nil, Report{}
+	if len(r.blocks) > maxSpare || cap(r.payload) > maxWrite { // a large log's is not kept
+		r.blocks, r.spare, r.payload, r.records = nil, nil, nil, nil
+	}
+	for no := range r.blocks {
+		r.forget(no)
+	}
 	readers.Put(r)
+}
+
+// maxSpare bounds the blocks that are kept from one recovery to the next.
+const maxSpare = 64
+
+// forget drops a block that replay has restored.
+func (r *reader) forget(no uint64) {
+	if b := r.blocks[no]; b != nil && len(r.spare) < maxSpare {
+		r.spare = append(r.spare, b)
+	}
+	delete(r.blocks, no)
+}
+
+// restored is the block that replay restores, of any content if it is a new one.
+func (r *reader) restored(no uint64) []byte {
+	b := r.blocks[no]
+	if b != nil {
+		return b
+	}
+	if n := len(r.spare); n > 0 {
+		b, r.spare = r.spare[n-1], r.spare[:n-1]
+	}
+	if len(b) != r.g.BlockSize {
+		b = make([]byte, r.g.BlockSize)
+	}
+	r.blocks[no] = b
+	return b
 }
 
 // Scan is Recover's verdict without any write.
@@ -136,8 +169,8 @@ func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) 
 func (r *reader) header() (*layout.LogHead, error) {
 	var best *layout.LogHead
 	var why error
+	p := make([]byte, layout.LogHeadSize)
 	for i := range 2 {
-		p := make([]byte, layout.LogHeadSize)
 		no := r.g.LogHead(i)
 		_, err := r.dev.ReadChecked(p, disk.Check{Seed: r.seeds.Head(i), Want: layout.Residue}, int64(no)*int64(r.g.BlockSize))
 		if err != nil {
@@ -317,7 +350,11 @@ func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
 	records := r.records[:0]
 	defer func() { r.records = records }()
 	for off := 0; off < len(payload); {
-		rec, next, err := layout.NextRecord(payload, off, r.g.BlockSize)
+		if len(records) == cap(records) {
+			records = append(records, layout.LogRecord{})[:len(records)]
+		}
+		rec := &records[:len(records)+1][len(records)] // with the slices of an earlier one
+		next, err := rec.Decode(payload, off, r.g.BlockSize)
 		if err != nil {
 			return nil, err
 		}
@@ -333,7 +370,7 @@ func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
 		if off = next; rec.Type != layout.RecordData && (rec.Block < r.g.TotalsBlock() || rec.Block > r.g.TotalsBlock() && rec.Block < r.g.FirstGroup) {
 			return nil, fmt.Errorf("block %d is not the log's to change", rec.Block)
 		}
-		records = append(records, rec)
+		records = records[:len(records)+1]
 	}
 	return nil, errors.New("no commit record")
 }
@@ -369,24 +406,24 @@ func (r *reader) apply(records []layout.LogRecord, seq uint64) error {
 	}
 	for i := range records { // a transaction revokes what was before it
 		if records[i].Type == layout.RecordRevoke {
-			delete(r.blocks, records[i].Block)
+			r.forget(records[i].Block)
 		}
 	}
 	for i := range records {
 		rec := &records[i]
 		switch rec.Type {
 		case layout.RecordImage:
-			r.blocks[rec.Block] = append([]byte(nil), rec.Image...)
+			copy(r.restored(rec.Block), rec.Image)
 		case layout.RecordDelta:
 			b := r.blocks[rec.Block]
 			if rec.ZeroBase {
-				b = make([]byte, r.g.BlockSize)
+				b = r.restored(rec.Block)
+				clear(b)
 			}
 			if b == nil {
 				return r.corrupt(r.report.Head, fmt.Sprintf("transaction %d changes block %d, which the log does not hold", seq, rec.Block))
 			}
 			layout.Apply(b, rec.Ranges)
-			r.blocks[rec.Block] = b
 		}
 	}
 	r.report.Blocks = len(r.blocks)

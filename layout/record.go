@@ -1,6 +1,9 @@
 package layout
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // RecordType is the kind of a log record.
 type RecordType uint8
@@ -150,28 +153,35 @@ func AppendCommit(p []byte, n uint32) []byte {
 // NextRecord reads the record at offset off of the payload p and returns the offset behind
 // it. It distrusts every count; blockSize bounds images and ranges.
 func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error) {
+	next, err = r.Decode(p, off, blockSize)
+	return r, next, err
+}
+
+// Decode is NextRecord into r, whose slices it uses again.
+func (r *LogRecord) Decode(p []byte, off, blockSize int) (next int, err error) {
+	*r = LogRecord{Ranges: r.Ranges[:0], Sums: r.Sums[:0]}
 	q := p[off:]
 	short := func() error { return fmt.Errorf("log record at %d cut off", off) }
 	if len(q) < recordHead {
-		return r, 0, short()
+		return 0, short()
 	}
 	r.Type = RecordType(q[0])
 	flags, n := q[1], int(le.Uint16(q[2:]))
 	if flags > 1 || flags == 1 && r.Type != RecordDelta {
-		return r, 0, fmt.Errorf("log record at %d: flags %#x", off, flags)
+		return 0, fmt.Errorf("log record at %d: flags %#x", off, flags)
 	}
 	if n != 0 && r.Type != RecordDelta && r.Type != RecordData {
-		return r, 0, fmt.Errorf("log record at %d: reserved bytes are not zero", off)
+		return 0, fmt.Errorf("log record at %d: reserved bytes are not zero", off)
 	}
 	if r.Type == RecordCommit {
 		r.Records, r.Sum = le.Uint32(q[4:]), le.Uint32(q[8:])
 		if want := Sum(0, p[:off]); r.Sum != want {
-			return r, 0, fmt.Errorf("commit record: checksum %#x, want %#x", r.Sum, want)
+			return 0, fmt.Errorf("commit record: checksum %#x, want %#x", r.Sum, want)
 		}
 		if len(q) != CommitSize {
-			return r, 0, fmt.Errorf("%d bytes behind the commit record", len(q)-CommitSize)
+			return 0, fmt.Errorf("%d bytes behind the commit record", len(q)-CommitSize)
 		}
-		return r, off + CommitSize, nil
+		return off + CommitSize, nil
 	}
 	r.Block = le.Uint64(q[4:])
 	c := cursor{b: q, n: recordHead}
@@ -179,35 +189,35 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 	switch r.Type {
 	case RecordImage:
 		if !room(blockSize) {
-			return r, 0, short()
+			return 0, short()
 		}
 		r.Image = c.take(blockSize)
 	case RecordDelta:
 		r.ZeroBase = flags == 1
-		r.Ranges = make([]Range, 0, min(n, (len(q)-c.n)/rangeHead))
+		r.Ranges = slices.Grow(r.Ranges, min(n, (len(q)-c.n)/rangeHead))
 		end := 0
 		for range n {
 			if !room(rangeHead) {
-				return r, 0, short()
+				return 0, short()
 			}
 			at, k := int(c.u16()), int(c.u16())
 			if k&rangeCopy != 0 {
 				if k &^= rangeCopy; !room(2) {
-					return r, 0, short()
+					return 0, short()
 				}
 				from := int(c.u16())
 				if k == 0 || at < end || at+k > blockSize || from+k > blockSize || r.ZeroBase {
-					return r, 0, fmt.Errorf("log record at %d: copy %d+%d from %d of block %d", off, at, k, from, r.Block)
+					return 0, fmt.Errorf("log record at %d: copy %d+%d from %d of block %d", off, at, k, from, r.Block)
 				}
 				r.Ranges = append(r.Ranges, Range{Off: at, From: from, Len: k})
 				end = at + k
 				continue
 			}
 			if k == 0 || at < end || at+k > blockSize {
-				return r, 0, fmt.Errorf("log record at %d: range %d+%d of block %d", off, at, k, r.Block)
+				return 0, fmt.Errorf("log record at %d: range %d+%d of block %d", off, at, k, r.Block)
 			}
 			if !room(k) {
-				return r, 0, short()
+				return 0, short()
 			}
 			r.Ranges = append(r.Ranges, Range{Off: at, Bytes: c.take(k)})
 			end = at + k
@@ -215,15 +225,15 @@ func NextRecord(p []byte, off, blockSize int) (r LogRecord, next int, err error)
 	case RecordRevoke:
 	case RecordData:
 		if !room(recordDataHead - recordHead + 4*n) {
-			return r, 0, short()
+			return 0, short()
 		}
 		r.Ino, r.Logical, r.Gen = c.u64(), c.u64(), c.u32()
-		r.Sums = make([]uint32, n)
-		for i := range r.Sums {
-			r.Sums[i] = c.u32()
+		r.Sums = slices.Grow(r.Sums, n)
+		for range n {
+			r.Sums = append(r.Sums, c.u32())
 		}
 	default:
-		return r, 0, fmt.Errorf("log record at %d: type %d", off, r.Type)
+		return 0, fmt.Errorf("log record at %d: type %d", off, r.Type)
 	}
-	return r, off + c.n, nil
+	return off + c.n, nil
 }
