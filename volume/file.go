@@ -148,7 +148,8 @@ func (o *op) readAt(ino Ino, in *layout.Inode, p []byte, off uint64) (int, error
 			continue
 		}
 		if buf == nil {
-			buf = make([]byte, bs)
+			buf = slices.Grow(o.page[:0], int(bs))[:bs]
+			o.page = buf
 		}
 		if err := o.readBlock(ino, in, logical, buf); err != nil {
 			return n, err

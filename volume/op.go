@@ -45,6 +45,7 @@ type op struct {
 	read    viewBlocks             // of a read-only operation
 	buf     [layout.InodeSize]byte // the inode that is being read
 	spot    spot                   // where
+	page    []byte                 // a block of which a part is read
 	din     layout.Inode           // scratch of a view: the directory that it is about
 	dirRoom [2]dirs.Dir            // for its directories
 	dirs    int                    // so many of them are in use

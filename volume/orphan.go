@@ -190,6 +190,9 @@ func (v *Volume) maxDepth() int {
 
 // loadOrphans reads the list at Open, and returns it in its order.
 func (v *Volume) loadOrphans() ([]Ino, error) {
+	if v.totals.Orphan == 0 {
+		return nil, nil
+	}
 	o := &op{v: v}
 	var list []Ino
 	before := Ino(0)

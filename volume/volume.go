@@ -65,8 +65,8 @@ type Volume struct {
 func ReadSuperblock(dev disk.Device) (*layout.Superblock, error) {
 	var best *layout.Superblock
 	var first error
+	p := make([]byte, layout.SuperblockSize)
 	for i := range 2 {
-		p := make([]byte, layout.SuperblockSize)
 		s, err := readSuper(dev, p, i)
 		if err != nil {
 			if first == nil || errors.Is(first, layout.ErrNotHoldfast) {
