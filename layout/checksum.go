@@ -32,16 +32,27 @@ const (
 	seedHead  = 5 // a log header, by copy
 )
 
-// words is the Sum of the domain and the words, byte by byte from the table: for so few bytes
-// that is as fast as the library, and takes no memory.
+// eight[k] is what a byte comes to with k zero bytes behind it: a word is eight independent
+// look-ups ("slicing by 8", Kounavis and Berry, 2005).
+var eight = func() (t [8][256]uint32) {
+	t[0] = *castagnoli
+	for k := 1; k < len(t); k++ {
+		for i, crc := range t[k-1] {
+			t[k][i] = t[0][byte(crc)] ^ crc>>8
+		}
+	}
+	return t
+}()
+
+// words is the Sum of the domain and the words, from tables: for so few bytes that is faster
+// than the library, and takes no memory.
 func (s Seeds) words(domain byte, w ...uint64) uint32 {
 	crc := ^s.base
 	crc = castagnoli[byte(crc)^domain] ^ crc>>8
 	for _, x := range w {
-		for range 8 {
-			crc = castagnoli[byte(crc)^byte(x)] ^ crc>>8
-			x >>= 8
-		}
+		x ^= uint64(crc)
+		crc = eight[7][byte(x)] ^ eight[6][byte(x>>8)] ^ eight[5][byte(x>>16)] ^ eight[4][byte(x>>24)] ^
+			eight[3][byte(x>>32)] ^ eight[2][byte(x>>40)] ^ eight[1][byte(x>>48)] ^ eight[0][byte(x>>56)]
 	}
 	return ^crc
 }
