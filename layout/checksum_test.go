@@ -39,3 +39,18 @@ func TestSeeds(t *testing.T) {
 		seen[seed] = name
 	}
 }
+
+// A seed is the Sum of what it is of, byte for byte, in every byte of a word: the format says so.
+func TestSeedIsSum(t *testing.T) {
+	s := NewSeeds([16]byte{3})
+	for i := range 64 {
+		w := [4]uint64{1 << i, ^(uint64(1) << i), 0x0123456789abcdef << i, uint64(i)}
+		p := []byte{seedData}
+		for _, x := range w {
+			p = le.AppendUint64(p, x)
+		}
+		if got, want := s.words(seedData, w[:]...), Sum(s.base, p); got != want {
+			t.Fatalf("%#x: %#x, want %#x", w, got, want)
+		}
+	}
+}
