@@ -20,7 +20,7 @@ type Attr struct {
 	Links                      uint32
 	UID, GID                   uint32
 	Size                       uint64 // bytes
-	Blocks                     uint64 // blocks of the volume
+	Blocks                     uint64 // blocks of the volume, those that data in memory will get included
 	Atime, Mtime, Ctime, Btime time.Time
 	Major, Minor               uint32
 	Xattrs                     bool // it has extended attributes
