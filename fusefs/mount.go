@@ -45,14 +45,10 @@ type Mount struct {
 // New mounts v on the directory dir and serves it until it is unmounted: by root with mount(2), by
 // others with fusermount3. The volume stays the caller's to close, after Wait.
 //
-// Errors: those of stat(2) and mount(2); syscall.ENOTCONN: dir is a mount whose server is gone.
+// Errors: those of statfs(2) and mount(2); syscall.ENOTCONN: dir is a mount whose server is gone.
 func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
-	st, err := os.Stat(dir)
-	if err != nil {
-		return nil, err
-	}
-	if !st.IsDir() {
-		return nil, &os.PathError{Op: "mount", Path: dir, Err: syscall.ENOTDIR}
+	if err := Mountable(dir); err != nil {
+		return nil, &os.PathError{Op: "mount", Path: dir, Err: err}
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -80,6 +76,20 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 		return nil, fmt.Errorf("%s: %w", dir, errors.Join(err, m.Unmount()))
 	}
 	return m, nil
+}
+
+// Mountable says why a directory cannot be mounted on. Of a mount whose server is gone the kernel may
+// still know the attributes; statfs(2) always asks.
+func Mountable(dir string) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err == nil && !st.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	return err
 }
 
 func mountOptions(o Options, root bool) *fuse.MountOptions {

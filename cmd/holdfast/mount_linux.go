@@ -34,16 +34,14 @@ func runMount(cmd *cobra.Command, m *mountArgs) error {
 	return im.close(serve(cmd, m, im, readOnly))
 }
 
-// mountPoint explains why a directory cannot be mounted on.
+// mountPoint refuses what cannot be mounted on, before the image is opened.
 func mountPoint(dir string) error {
-	st, err := os.Stat(dir)
+	err := fusefs.Mountable(dir)
 	switch {
 	case errors.Is(err, syscall.ENOTCONN):
 		return fmt.Errorf("%s: a mount whose server is gone lies there; take it away first: umount -l %s", quoteName(dir), quoteName(dir))
 	case err != nil:
-		return err
-	case !st.IsDir():
-		return fmt.Errorf("%s: not a directory", quoteName(dir))
+		return &fs.PathError{Op: "mount", Path: dir, Err: err}
 	}
 	return nil
 }
