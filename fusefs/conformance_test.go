@@ -18,7 +18,7 @@ var hostMagic = map[int64]string{0xEF53: "ext4", 0x58465342: "xfs"}
 // and must be answered alike: the results, and the errors.
 func TestConformance(t *testing.T) {
 	canMount(t)
-	host := t.TempDir()
+	host := openDir(t)
 	var st unix.Statfs_t
 	if err := unix.Statfs(host, &st); err != nil {
 		t.Fatal(err)
@@ -61,8 +61,9 @@ func runCase(t *testing.T, dir, script string) string {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		c := newCaller(dir)
-		defer c.end()
-		answers <- c.run(script)
+		text := c.run(script)
+		c.end()
+		answers <- text
 	}()
 	return <-answers
 }

@@ -70,6 +70,16 @@ func canMount(t testing.TB) {
 	f.Close()
 }
 
+// openDir is a temporary directory that other users may go into.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // newImage makes the file of an empty image.
 func newImage(t testing.TB, size int64) string {
 	t.Helper()
@@ -125,7 +135,7 @@ type server struct {
 func start(t testing.TB, image string) *server {
 	t.Helper()
 	canMount(t)
-	dir := t.TempDir()
+	dir := openDir(t)
 	s := &server{dir: dir, image: image}
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), "FUSEFS_IMAGE="+image, "FUSEFS_DIR="+dir)

@@ -4,8 +4,11 @@ package fusefs
 
 import (
 	"strings"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"holdfast/volume"
 )
 
 // GetXAttr is getxattr(2). Without room for it only the length is asked for.
@@ -39,9 +42,24 @@ func answer(value string, dest []byte) (uint32, fuse.Status) {
 	return uint32(copy(dest, value)), fuse.OK
 }
 
-// SetXAttr is setxattr(2).
+// SetXAttr is setxattr(2). Who sets an ACL and is not of the file's group loses the set-group-ID bit by it;
+// that is a second operation, because a crash between them only keeps a bit that was there.
 func (f *fileSystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
-	return f.changed(f.v.Setxattr(ino(in.NodeId), name, value, int(in.Flags)))
+	err := f.v.Setxattr(ino(in.NodeId), name, value, int(in.Flags))
+	if err == nil && in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0 {
+		err = f.dropSetgid(ino(in.NodeId))
+	}
+	return f.changed(err)
+}
+
+func (f *fileSystem) dropSetgid(ino volume.Ino) error {
+	a, err := f.v.Getattr(ino)
+	if err != nil || a.Mode&syscall.S_ISGID == 0 {
+		return err
+	}
+	mode := a.Mode & 07777 &^ syscall.S_ISGID
+	_, err = f.v.Setattr(ino, volume.SetAttr{Mode: &mode})
+	return err
 }
 
 // RemoveXAttr is removexattr(2).
