@@ -35,15 +35,14 @@ race: ## the packages with concurrency under the race detector
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME each (5s)
-	@for p in $$($(GO) list ./...); do \
+	@log=$$(mktemp) && trap 'rm -f '$$log EXIT; for p in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
+			echo "fuzz $$p $$f"; \
+			if $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p >$$log 2>&1; then tail -n 1 $$log; continue; fi; \
+			cat $$log; grep -q '^ *context deadline exceeded$$' $$log && ! grep -q 'Failing input' $$log || exit 1; \
+			echo "(the time ended within an input; nothing failed)"; \
 		done; \
 	done
-
-SHARDS ?= 16
-CAMPAIGN ?= --seq 1 --nested fix
-CAMPAIGNDIR ?= bin/campaign
 
 .PHONY: campaign
 campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested fix)
