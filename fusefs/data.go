@@ -69,8 +69,12 @@ func (f *fileSystem) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Sta
 	return f.changed(f.v.Fallocate(ino(in.NodeId), in.Mode, int64(in.Offset), int64(in.Length)))
 }
 
-// Lseek is lseek(2) with SEEK_DATA and SEEK_HOLE; the kernel does the rest itself.
+// Lseek is lseek(2) with SEEK_DATA and SEEK_HOLE; the kernel does the rest itself. Where the kernel keeps written
+// pages back only it knows what is data: ENOSYS makes it answer that all is, and who copies loses nothing.
 func (f *fileSystem) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	if f.writeback {
+		return fuse.ENOSYS
+	}
 	seek := f.v.SeekData
 	switch in.Whence {
 	case unix.SEEK_DATA:

@@ -21,16 +21,18 @@ type fileSystem struct {
 	v         *volume.Volume
 	nodes     nodes
 	blockSize uint64
-	sync      bool
+	sync      bool // every change is durable before it is answered
+	writeback bool // the kernel keeps written pages back
 }
 
-func newFileSystem(v *volume.Volume, blockSize int, sync bool) *fileSystem {
+func newFileSystem(v *volume.Volume, blockSize int, o *Options) *fileSystem {
 	return &fileSystem{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		v:             v,
 		nodes:         nodes{v: v, lookups: map[volume.Ino]uint64{}},
 		blockSize:     uint64(blockSize),
-		sync:          sync,
+		sync:          o.Sync,
+		writeback:     o.Writeback,
 	}
 }
 

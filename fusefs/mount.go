@@ -57,7 +57,7 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs := newFileSystem(v, s.BlockSize, o.Sync)
+	fs := newFileSystem(v, s.BlockSize, &o)
 	root := os.Geteuid() == 0
 	server, err := fuse.NewServer(fs, dir, mountOptions(o, root))
 	if err != nil {

@@ -48,7 +48,7 @@ func serve(image, dir string) error {
 	if err != nil {
 		return err
 	}
-	m, err := fusefs.New(v, dir, fusefs.Options{Source: image, AllowOther: true, Dev: true, Suid: true, Log: os.Stdout})
+	m, err := fusefs.New(v, dir, fusefs.Options{Source: image, AllowOther: true, Dev: true, Suid: true, Log: os.Stdout, Writeback: os.Getenv("FUSEFS_WRITEBACK") != ""})
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,11 @@ func (s *server) kill() {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
 	}
-	_ = syscall.Unmount(s.dir, syscall.MNT_DETACH)
+	for range 3 { // whatever a test that fails has put over it
+		if syscall.Unmount(s.dir, syscall.MNT_DETACH) != nil {
+			return
+		}
+	}
 }
 
 // mounted is the type and options of the mount on a directory in /proc/mounts.

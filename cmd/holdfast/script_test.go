@@ -18,7 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"holdfast": main, "mkfs.holdfast": main, "fsck.holdfast": main})
+	testscript.Main(m, map[string]func(){"holdfast": main, "mkfs.holdfast": main, "fsck.holdfast": main,
+		"mount.holdfast": main, "fuse.holdfast": main})
 }
 
 // TestScripts runs testdata/script. Commands of their own:

@@ -1,0 +1,229 @@
+//go:build linux
+
+package fusefs_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// sh runs a script in a directory.
+func sh(t *testing.T, dir, script string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-ec", script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skip(err)
+		}
+	}
+}
+
+// A tree copied with cp -a is the tree: content, modes, times, links.
+func TestCopyTree(t *testing.T) {
+	need(t, "cp", "diff", "tar", "cmp")
+	s := start(t, newImage(t, 128<<20))
+	src := filepath.Join(runtime.GOROOT(), "src", "archive")
+	sh(t, s.dir, "cp -a "+src+" copy; diff -r "+src+" copy; ln copy/tar/common.go hard; ln -s copy soft; cp -a . ../again")
+	list := `find . -mindepth 1 -printf '%p %M %n %s %T@ %l\n' | grep -v '^\S* d' | sort`
+	want := sh(t, filepath.Join(filepath.Dir(s.dir), "again"), list)
+	if got := sh(t, s.dir, list); got != want || !strings.Contains(got, "hard") {
+		t.Errorf("copied back it is\n%s\nwant\n%s", want, got)
+	}
+	sh(t, s.dir, "tar cf ../t.tar copy; mkdir out; tar xf ../t.tar -C out; diff -r copy out/copy; rm -r copy out; [ \"$(ls)\" = \"$(printf 'hard\nsoft')\" ]")
+	s.stop(t)
+}
+
+// git is content with the mount, and so is its check of everything.
+func TestGit(t *testing.T) {
+	need(t, "git")
+	s := start(t, newImage(t, 128<<20))
+	src := filepath.Join(runtime.GOROOT(), "src", "archive")
+	sh(t, s.dir, "git init -q .; cp -r "+src+" .; git add .; git commit -qm one; echo more >> archive/tar/common.go; git commit -qam two; git gc -q; git fsck --strict; git diff --quiet HEAD; git checkout -q HEAD~1; git status --short")
+	if out := sh(t, s.dir, "git status --short; git stash list; git log --oneline | wc -l"); strings.TrimSpace(out) != "1" {
+		t.Errorf("git says %s", out)
+	}
+	s.stop(t)
+}
+
+// The listing of a directory stays right while names come and go: what is there all the time is seen once.
+func TestListingUnderChange(t *testing.T) {
+	s := start(t, newImage(t, 64<<20))
+	const stay = 3000
+	for i := range stay {
+		mustWrite(t, filepath.Join(s.dir, "stays", name(i)))
+	}
+	dir, err := os.Open(filepath.Join(s.dir, "stays"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	seen := map[string]int{}
+	for i := 0; ; i++ {
+		names, err := dir.Readdirnames(50)
+		for _, n := range names {
+			seen[n]++
+		}
+		if err != nil {
+			break
+		}
+		for j := range 20 { // names of other lengths, so that places are used again
+			other := filepath.Join(s.dir, "stays", "goes"+strings.Repeat("x", j)+name(i))
+			mustWrite(t, other)
+			if i%2 == 0 {
+				if err := os.Remove(other); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if i > stay {
+			t.Fatal("the listing does not end")
+		}
+	}
+	for i := range stay {
+		if seen[name(i)] != 1 {
+			t.Errorf("%s was seen %d times", name(i), seen[name(i)])
+		}
+	}
+	for n, times := range seen {
+		if times > 1 {
+			t.Errorf("%s was seen %d times", n, times)
+		}
+	}
+	dir.Close()
+	s.stop(t)
+}
+
+func name(i int) string {
+	return "name" + strings.Repeat("-", i%40) + string(rune('a'+i%26)) + strconv.Itoa(i)
+}
+
+func mustWrite(t *testing.T, name string) {
+	t.Helper()
+	_ = os.Mkdir(filepath.Dir(name), 0o755)
+	if err := os.WriteFile(name, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A handle of a file opens it after the kernel has forgotten it, and not another file that has its number later.
+func TestHandles(t *testing.T) {
+	s := start(t, newImage(t, 64<<20))
+	file := filepath.Join(s.dir, "d", "f")
+	mustWrite(t, file)
+	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, file, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := unix.Open(s.dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(root)
+	forget(t)
+	fd, err := unix.OpenByHandleAt(root, h, unix.O_RDONLY)
+	if err != nil {
+		t.Fatalf("open by handle: %v", err)
+	}
+	unix.Close(fd)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	forget(t)
+	for i := range 100 {
+		mustWrite(t, filepath.Join(s.dir, "d", name(i)))
+	}
+	if fd, err := unix.OpenByHandleAt(root, h, unix.O_RDONLY); err != unix.ESTALE {
+		unix.Close(fd)
+		t.Errorf("the handle of a removed file: %v, want ESTALE", err)
+	}
+	unix.Close(root)
+	s.stop(t)
+}
+
+// forget makes the kernel drop the names and inodes that nobody uses.
+func forget(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0); err != nil {
+		t.Skip(err)
+	}
+}
+
+// With the kernel's cache of written pages, what has just been written is no hole.
+func TestWriteback(t *testing.T) {
+	t.Setenv("FUSEFS_WRITEBACK", "1")
+	need(t, "cp", "cmp")
+	s := start(t, newImage(t, 64<<20))
+	f, err := os.Create(filepath.Join(s.dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(make([]byte, 8192)); err != nil {
+		t.Fatal(err)
+	}
+	if off, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA); off != 0 || err != nil {
+		t.Errorf("data begins at %d, %v", off, err)
+	}
+	f.Close()
+	sh(t, s.dir, "head -c 300000 /dev/urandom > a; cp a b; cmp a b; mv b c; cat a >> c; tail -c 300000 c | cmp - a")
+	s.stop(t)
+}
+
+// Space of what is removed comes back, also when the kernel has known it, and a full volume says so.
+func TestFull(t *testing.T) {
+	s := start(t, newImage(t, 16<<20))
+	free := func() uint64 {
+		var st unix.Statfs_t
+		if err := unix.Statfs(s.dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Bfree
+	}
+	before := free()
+	data := make([]byte, 1<<20)
+	for round := range 3 {
+		f, err := os.Create(filepath.Join(s.dir, "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = f.Write(data)
+		}
+		if pe, _ := err.(*os.PathError); pe == nil || pe.Err != unix.ENOSPC {
+			t.Fatalf("round %d: %v, want ENOSPC", round, err)
+		}
+		if err := f.Sync(); err != nil { // what was accepted has its room
+			t.Fatal(err)
+		}
+		f.Close()
+		if err := os.Remove(filepath.Join(s.dir, "f")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 1_000_000 { // the kernel lets go of the inode in the background
+		if free() == before {
+			break
+		}
+	}
+	if after := free(); after != before {
+		t.Errorf("%d blocks free, %d before", after, before)
+	}
+	s.stop(t)
+}
