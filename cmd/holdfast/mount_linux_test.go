@@ -19,11 +19,12 @@ import (
 //
 //	guard DIR...           what is mounted there is taken away when the script ends
 //	waitmount DIR          until something is mounted there
+//	keep FILE              holds the file open until the script ends
 //	unmount [-l] DIR IMAGE and wait until the server has let go of the image
 func TestMountScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/mount",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "guard": guard, "waitmount": waitMount, "unmount": unmountAndWait},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "guard": guard, "waitmount": waitMount, "unmount": unmountAndWait, "keep": keep},
 		Condition: func(cond string) (bool, error) {
 			if cond != "mount" {
 				return false, fmt.Errorf("unknown condition %q", cond)
@@ -46,6 +47,12 @@ func guard(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		})
 	}
+}
+
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { _ = f.Close() })
 }
 
 // until waits for what another process is about to do.
