@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,11 +35,17 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
+// goSource is a tree of the Go distribution.
+func goSource(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(strings.TrimSpace(sh(t, ".", "go env GOROOT")), "src", "archive")
+}
+
 // A tree copied with cp -a is the tree: content, modes, times, links.
 func TestCopyTree(t *testing.T) {
-	need(t, "cp", "diff", "tar", "cmp")
+	need(t, "go", "cp", "diff", "tar", "cmp")
 	s := start(t, newImage(t, 128<<20))
-	src := filepath.Join(runtime.GOROOT(), "src", "archive")
+	src := goSource(t)
 	sh(t, s.dir, "cp -a "+src+" copy; diff -r "+src+" copy; ln copy/tar/common.go hard; ln -s copy soft; cp -a . ../again")
 	list := `find . -mindepth 1 -printf '%p %M %n %s %T@ %l\n' | grep -v '^\S* d' | sort`
 	want := sh(t, filepath.Join(filepath.Dir(s.dir), "again"), list)
@@ -53,9 +58,9 @@ func TestCopyTree(t *testing.T) {
 
 // git is content with the mount, and so is its check of everything.
 func TestGit(t *testing.T) {
-	need(t, "git")
+	need(t, "go", "git")
 	s := start(t, newImage(t, 128<<20))
-	src := filepath.Join(runtime.GOROOT(), "src", "archive")
+	src := goSource(t)
 	sh(t, s.dir, "git init -q .; cp -r "+src+" .; git add .; git commit -qm one; echo more >> archive/tar/common.go; git commit -qam two; git gc -q; git fsck --strict; git diff --quiet HEAD; git checkout -q HEAD~1; git status --short")
 	if out := sh(t, s.dir, "git status --short; git stash list; git log --oneline | wc -l"); strings.TrimSpace(out) != "1" {
 		t.Errorf("git says %s", out)
