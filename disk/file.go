@@ -41,6 +41,7 @@ type File struct {
 	size     int64
 	readOnly bool
 	failed   atomic.Pointer[error] // the first failure of a flush
+	behind   writeBehind
 }
 
 // OpenFile opens an existing image. Errors name the path; one that matches [ErrInUse] says that
@@ -221,7 +222,13 @@ func (d *File) WriteAt(p []byte, off int64) (int, error) {
 	if d.readOnly {
 		return 0, fmt.Errorf("%s: %w", d.f.Name(), ErrReadOnly)
 	}
-	return d.f.WriteAt(p, d.off+off)
+	n, err := d.f.WriteAt(p, d.off+off)
+	if err == nil {
+		if from, length := d.behind.wrote(n, d.off+off+int64(n)); length > 0 {
+			startWriteBack(d.f, from, length)
+		}
+	}
+	return n, err
 }
 
 // Flush implements [Device].

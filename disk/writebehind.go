@@ -1,0 +1,30 @@
+package disk
+
+import "sync/atomic"
+
+// behind is how much is written to a file in long runs before the host is asked to begin
+// putting it on the medium.
+const behind = 8 << 20
+
+// writeBehind starts the host's write-back of a file while it is being written in long runs, so
+// that the flush at their end finds most of its work done. It is a hint: what it starts says
+// nothing about what is durable.
+type writeBehind struct {
+	waiting atomic.Int64 // bytes written since the last start
+}
+
+// wrote takes note of a write of n bytes that ended at end, and says what to start writing back:
+// n bytes from off, or none. Short writes do not count: operations that flush one by one would
+// pay for it and gain nothing.
+func (w *writeBehind) wrote(n int, end int64) (off, length int64) {
+	if n < behind/32 || w.waiting.Add(int64(n)) < behind {
+		return 0, 0
+	}
+	sum := w.waiting.Swap(0)
+	if sum < behind { // somebody else was faster
+		w.waiting.Add(sum)
+		return 0, 0
+	}
+	off = max(0, end-2*sum) // several workers write the runs, in nearly this order
+	return off, end - off
+}
