@@ -45,6 +45,16 @@ type Check struct {
 	// Accept, if not nil, refuses content for what it says (another epoch, an older
 	// version). It must be a pure function of its argument and must not keep it.
 	Accept func(p []byte) bool
+	// Version, if not nil, tells older content that passes from newer: of two replicas that both
+	// pass and differ, the larger version is served and the other replica rewritten. It is for
+	// structures whose checksum passes for every version of them; where Want says exactly what is
+	// wanted there is nothing to tell. It must be a pure function of its argument and must not
+	// keep it. A device without replicas does not ask.
+	Version func(p []byte) uint64
+	// Whole wants content that one replica holds all of: none is put together from sound sectors
+	// of both. It is for content that a crash may have torn on each, where there is much to try
+	// and nothing to find.
+	Whole bool
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

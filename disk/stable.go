@@ -19,6 +19,10 @@ type StableOptions struct {
 	// Serial writes one replica after the other even if they could be written at once, so
 	// that a recording of them is always the same. Replicas in one device are always serial.
 	Serial bool
+	// Only lists, for each replica, the ranges (bytes, ascending, apart from each other) that are
+	// kept there and not on the other one: what is written twice by its owner already, as the two
+	// runs of a log are, need not be written four times.
+	Only [2][]Extent
 }
 
 // StableCounts is what a [Stable] found and mended since it was made.
@@ -33,12 +37,15 @@ type StableCounts struct {
 // Stable is two replicas as one device: the stable storage of Lampson and Sturgis ("Crash
 // Recovery in a Distributed Data Storage System", 1979). Every write goes to both. A checked
 // read serves content that verifies, from the first replica if it can, and rewrites the
-// replica that failed at once (the repair is durable after the next flush). A plain read falls
-// back to the second replica when the first has a bad sector; it cannot verify, and repairs
-// nothing.
+// replica that failed at once, carefully (the repair is durable after the next flush); with a
+// [Check.Version] it reads both and serves the newer. [Mend] always reads both. A plain read
+// falls back to the second replica when the first has a bad sector; it cannot verify, and
+// repairs nothing.
 //
 // After a crash the replicas may differ in what was in flight; each holds old or new content
-// by itself, and which of them is served is the checks' affair.
+// by itself, and which of them is served is the checks' affair. Whoever recovers from the crash
+// rewrites or mends all that was in flight (the cleanup of Lampson and Sturgis): until then one
+// decay may take the only good replica of it.
 type Stable struct {
 	rep    [2]Device
 	size   int64
@@ -119,17 +126,45 @@ func (s *Stable) WriteAt(p []byte, off int64) (int, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	err := s.both(func(d Device) error {
-		if s.opt.Careful {
-			return s.put(d, p, off)
+	for done := 0; done < len(p); {
+		only, n := s.keeper(off+int64(done), off+int64(len(p)))
+		part, pos := p[done:done+int(n)], off+int64(done)
+		write := func(d Device) error {
+			if s.opt.Careful {
+				return s.put(d, part, pos)
+			}
+			_, err := d.WriteAt(part, pos)
+			return err
 		}
-		_, err := d.WriteAt(p, off)
-		return err
-	})
-	if err != nil {
-		return 0, err
+		var err error
+		if only >= 0 {
+			err = replicaError(only, write(s.rep[only]))
+		} else {
+			err = s.both(write)
+		}
+		if err != nil {
+			return done, err
+		}
+		done += int(n)
 	}
 	return len(p), nil
+}
+
+// keeper says which replica alone keeps the bytes from off on, -1 if both do, and for how many
+// bytes, at most to end, that holds.
+func (s *Stable) keeper(off, end int64) (only int, n int64) {
+	n = end - off
+	for i, list := range s.opt.Only {
+		for _, e := range list {
+			switch {
+			case off >= e.Off && off < e.End():
+				return i, min(n, e.End()-off)
+			case e.Off > off:
+				n = min(n, e.Off-off)
+			}
+		}
+	}
+	return -1, n
 }
 
 // careful bounds how often a careful write is tried.
@@ -164,6 +199,26 @@ func (s *Stable) ReadAt(p []byte, off int64) (int, error) {
 	if err := inRange(len(p), off, s.size); err != nil {
 		return 0, err
 	}
+	for done := 0; done < len(p); {
+		only, n := s.keeper(off+int64(done), off+int64(len(p)))
+		part, pos := p[done:done+int(n)], off+int64(done)
+		var m int
+		var err error
+		if only >= 0 {
+			m, err = s.rep[only].ReadAt(part, pos)
+		} else {
+			m, err = s.readEither(part, pos)
+		}
+		if err != nil {
+			return done + m, err
+		}
+		done += int(n)
+	}
+	return len(p), nil
+}
+
+// readEither is a plain read of what both replicas keep.
+func (s *Stable) readEither(p []byte, off int64) (int, error) {
 	n, err := s.rep[0].ReadAt(p, off)
 	if err == nil || !errors.Is(err, ErrBadSector) {
 		return n, err
@@ -200,6 +255,53 @@ func (s *Stable) mix(p []byte, off int64) error {
 	return nil
 }
 
+// maxDoubt bounds the sectors in which replicas may differ for all mixes of them to be tried.
+const maxDoubt = 4
+
+// puzzle fills p with content that passes, of which some sectors come from one replica and the
+// rest from the other: what only one of them gives is taken from there, and where both give
+// something else all mixes are tried, unless there are too many.
+func (s *Stable) puzzle(p []byte, c *Check, off int64) (ok bool, err error) {
+	q := make([]byte, len(p))
+	var doubt [][2]int64 // from and to, in p
+	for pos, end := off, off+int64(len(p)); pos < end; {
+		next := min((pos/s.sector+1)*s.sector, end)
+		lo, hi := pos-off, next-off
+		first := ReadFull(s.rep[0], p[lo:hi], pos)
+		second := ReadFull(s.rep[1], q[lo:hi], pos)
+		switch {
+		case first != nil && !isBad(first):
+			return false, first
+		case second != nil && !isBad(second):
+			return false, second
+		case first != nil && second != nil:
+			return false, nil
+		case first != nil:
+			copy(p[lo:hi], q[lo:hi])
+		case second == nil && !bytes.Equal(p[lo:hi], q[lo:hi]):
+			doubt = append(doubt, [2]int64{lo, hi})
+		}
+		pos = next
+	}
+	if len(doubt) > maxDoubt {
+		return false, nil
+	}
+	mix := make([]byte, len(p))
+	for which := range 1 << len(doubt) {
+		copy(mix, p)
+		for i, d := range doubt {
+			if which>>i&1 != 0 {
+				copy(mix[d[0]:d[1]], q[d[0]:d[1]])
+			}
+		}
+		if c.Pass(mix) {
+			copy(p, mix)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // ReadChecked implements [Device]. A place stands for itself on both replicas, the first
 // replica first.
 func (s *Stable) ReadChecked(p []byte, c Check, places ...int64) (int, error) {
@@ -208,16 +310,17 @@ func (s *Stable) ReadChecked(p []byte, c Check, places ...int64) (int, error) {
 		if err := inRange(len(p), off, s.size); err != nil {
 			return 0, err
 		}
-		good, err := s.read(p, c, off)
+		found, err := s.look(p, &c, off, c.Version != nil)
 		switch {
 		case err == nil:
-			if good != 0 {
-				if good == 1 {
-					s.fallbacks.Add(1)
-				} else {
-					s.mixed.Add(1)
-				}
-				s.repair(len(p), c, off)
+			switch found {
+			case [2]Copy{CopyLost, CopyGood}:
+				s.fallbacks.Add(1)
+			case [2]Copy{CopyLost, CopyLost}:
+				s.mixed.Add(1)
+			}
+			if found[0] == CopyLost || found[1] == CopyLost {
+				s.repair(len(p), &c, off)
 			}
 			return i, nil
 		case !passedOver(err):
@@ -229,52 +332,109 @@ func (s *Stable) ReadChecked(p []byte, c Check, places ...int64) (int, error) {
 	return 0, result
 }
 
-// read fills p with content of the place that passes and says which replica had it: 0, 1, or
-// 2 if it took both.
-func (s *Stable) read(p []byte, c Check, off int64) (int, error) {
-	_, first := s.rep[0].ReadChecked(p, c, off)
-	if first == nil || !passedOver(first) {
-		return 0, first
+// twins is memory for the second replica's content.
+var twins = sync.Pool{New: func() any { return new([]byte) }}
+
+// look fills p with content of the place that passes, and says which replicas have it; if both
+// are lost, p has sectors of both. Unless all is set, the second replica is only read if the
+// first does not pass, and is unknown otherwise.
+func (s *Stable) look(p []byte, c *Check, off int64, all bool) (found [2]Copy, err error) {
+	if only, _ := s.keeper(off, off+int64(len(p))); only >= 0 {
+		found[only] = CopyGood
+		_, err := s.rep[only].ReadChecked(p, *c, off)
+		return found, err
 	}
-	_, second := s.rep[1].ReadChecked(p, c, off)
-	if second == nil {
-		return 1, nil
+	_, first := s.rep[0].ReadChecked(p, *c, off)
+	if first != nil && !passedOver(first) {
+		return found, first
 	}
-	if !passedOver(second) {
-		return 0, second
+	if first == nil && !all {
+		return [2]Copy{CopyGood, CopyUnknown}, nil
 	}
-	if int64(len(p)) > s.sector && isBad(first) {
+	q := p
+	if first == nil {
+		room := twins.Get().(*[]byte)
+		defer twins.Put(room)
+		if cap(*room) < len(p) {
+			*room = make([]byte, len(p))
+		}
+		q = (*room)[:len(p)]
+	}
+	_, second := s.rep[1].ReadChecked(q, *c, off)
+	switch {
+	case second != nil && !passedOver(second):
+		return found, second
+	case first == nil && second == nil:
+		if bytes.Equal(p, q) {
+			return [2]Copy{CopyGood, CopyGood}, nil
+		}
+		if c.Version == nil || c.Version(p) == c.Version(q) {
+			return [2]Copy{CopyGood, CopyGood}, nil // each is right for whoever asks
+		}
+		if c.Version(p) > c.Version(q) {
+			return [2]Copy{CopyGood, CopyLost}, nil
+		}
+		copy(p, q)
+		return [2]Copy{CopyLost, CopyGood}, nil
+	case first == nil:
+		return [2]Copy{CopyGood, CopyLost}, nil
+	case second == nil:
+		return [2]Copy{CopyLost, CopyGood}, nil
+	}
+	if int64(len(p)) > s.sector && !c.Whole {
 		// One decay in each replica, in different sectors, is no decay of a pair.
-		if err := s.mix(p, off); err == nil && c.Pass(p) {
-			return 2, nil
+		ok, err := s.puzzle(p, c, off)
+		if err != nil {
+			return found, err
+		}
+		if ok {
+			return [2]Copy{CopyLost, CopyLost}, nil
 		}
 	}
 	if isBad(first) && isBad(second) {
-		return 0, ErrBadSector
+		return [2]Copy{CopyLost, CopyLost}, ErrBadSector
 	}
-	return 0, ErrChecksum
+	return [2]Copy{CopyLost, CopyLost}, ErrChecksum
 }
 
-// repair makes the replicas that do not pass at off hold what does. It reads the n bytes again
-// under the lock, for the place may have been written meanwhile.
-func (s *Stable) repair(n int, c Check, off int64) {
+// repair makes the replicas that do not hold what passes at off hold it. It reads the n bytes
+// again under the lock, for the place may have been written meanwhile.
+func (s *Stable) repair(n int, c *Check, off int64) {
+	_, _ = s.mend(make([]byte, n), c, off)
+}
+
+// mend is Mend with writers kept out.
+func (s *Stable) mend(p []byte, c *Check, off int64) (found [2]Copy, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := make([]byte, n)
-	if good, err := s.read(fresh, c, off); err != nil || good == 0 {
-		return // another repair was faster, or what we read is no longer current
+	found, err = s.look(p, c, off, true)
+	if err != nil {
+		return found, err
 	}
-	for i, d := range s.rep {
-		back := make([]byte, n)
-		if _, err := d.ReadChecked(back, c, off); err == nil {
+	for i := range found {
+		if found[i] != CopyLost {
 			continue
 		}
-		if err := s.rewrite(i, fresh, off); err != nil {
+		if err := s.rewrite(i, p, off); err != nil {
 			s.failed.Add(1)
 			continue
 		}
 		s.repaired.Add(1)
+		found[i] = CopyHealed
 	}
+	return found, nil
+}
+
+// Mend implements [Mender].
+func (s *Stable) Mend(p []byte, c Check, off int64) ([2]Copy, error) {
+	if err := inRange(len(p), off, s.size); err != nil {
+		return [2]Copy{}, err
+	}
+	found, err := s.look(p, &c, off, true)
+	if err != nil || found[0] != CopyLost && found[1] != CopyLost {
+		return found, err
+	}
+	return s.mend(p, &c, off)
 }
 
 // rewrite puts p on a replica, in whole sectors. Where p covers a part of a sector, the rest
@@ -301,9 +461,5 @@ func (s *Stable) rewrite(i int, p []byte, off int64) error {
 		}
 		copy(whole[off-start:], p)
 	}
-	if s.opt.Careful {
-		return s.put(s.rep[i], whole, start)
-	}
-	_, err := s.rep[i].WriteAt(whole, start)
-	return err
+	return s.put(s.rep[i], whole, start) // a repair that did not happen would be none
 }
