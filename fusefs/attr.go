@@ -54,7 +54,9 @@ func sxTime(t time.Time) fuse.SxTime {
 
 // SetAttr is chmod(2), chown(2), truncate(2) and utimensat(2), in one operation.
 func (f *fileSystem) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	a, err := f.v.Setattr(ino(in.NodeId), setAttr(in, time.Now()))
+	s := setAttr(in, time.Now())
+	s.Touch = true // chown(2) that names neither sends nothing else
+	a, err := f.v.Setattr(ino(in.NodeId), s)
 	if err != nil {
 		return f.status(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,28 +28,51 @@ type caller struct {
 	out   strings.Builder
 }
 
+// newCaller makes the thread, which is the caller's alone and ends with it, one whose working directory,
+// umask, user and groups are its own.
 func newCaller(dir string) *caller {
-	return &caller{dir: dir, fds: map[string]int{}, snaps: map[string]unix.Stat_t{}}
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		panic(err)
+	}
+	c := &caller{dir: dir, fds: map[string]int{}, snaps: map[string]unix.Stat_t{}}
+	c.groups(nil)
+	unix.Umask(0)
+	return c
 }
 
-// end closes what is open and undoes what a case has done to the thread.
+// end closes what is open.
 func (c *caller) end() {
 	for _, fd := range c.fds {
 		unix.Close(fd)
 	}
-	unix.Umask(0)
-	c.as(0, 0)
 }
 
-// as makes the thread another user for files; the thread is the caller's alone.
+// as makes the thread another user, without the capabilities of root; the functions of package unix would
+// change the whole process.
 func (c *caller) as(uid, gid int) {
-	_ = unix.Setfsuid(0)
-	_ = unix.Setfsgid(gid)
-	_ = unix.Setfsuid(uid)
+	const keep = ^uintptr(0)
+	c.must(unix.SYS_SETRESUID, keep, 0, keep)
+	c.must(unix.SYS_SETRESGID, keep, uintptr(gid), keep)
+	c.must(unix.SYS_SETRESUID, keep, uintptr(uid), keep)
+}
+
+// groups sets the supplementary groups of the thread.
+func (c *caller) groups(words []string) {
+	list := make([]uint32, len(words)+1)
+	for i, w := range words {
+		list[i] = uint32(number(w))
+	}
+	c.must(unix.SYS_SETGROUPS, uintptr(len(words)), uintptr(unsafe.Pointer(&list[0])), 0)
+}
+
+func (c *caller) must(trap, a, b, d uintptr) {
+	if _, _, errno := unix.RawSyscall(trap, a, b, d); errno != 0 {
+		panic(errno)
+	}
 }
 
 // run runs a case: calls separated by ";".
-func (c *caller) run(script string) string {
+func (c *caller) run(script string) {
 	for call := range strings.SplitSeq(script, ";") {
 		words := strings.Fields(call)
 		answer, err := c.call(words[0], words[1:])
@@ -59,7 +81,6 @@ func (c *caller) run(script string) string {
 		}
 		fmt.Fprintf(&c.out, "%s: %s\n", strings.Join(words, " "), answer)
 	}
-	return c.out.String()
 }
 
 func errName(err error) string {
@@ -70,12 +91,28 @@ func errName(err error) string {
 	return err.Error()
 }
 
-// path is the path that a word means: N*c is the letter c N times; a leading / is the case's directory.
-func (c *caller) path(w string) string { return c.dir + "/" + expand(w) }
+// path is the path that a word means, in the case's directory: "" is the empty path, N*c is the letter c N times, N!name is name
+// behind so many "./" that the path has N bytes; ~name is from the working directory.
+func (c *caller) path(w string) string {
+	if w == `""` {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(w, "~"); ok {
+		return expand(rest)
+	}
+	if length, name, ok := strings.Cut(w, "!"); ok {
+		fill := int(number(length)) - len(c.dir) - 1 - len(name)
+		return c.dir + "/" + strings.Repeat("/", fill%2) + strings.Repeat("./", fill/2) + name
+	}
+	return c.dir + "/" + expand(w)
+}
 
 var repeat = regexp.MustCompile(`(\d+)\*([^/.])`)
 
 func expand(w string) string {
+	if w == `""` {
+		return ""
+	}
 	return repeat.ReplaceAllStringFunc(w, func(m string) string {
 		count, what, _ := strings.Cut(m, "*")
 		return strings.Repeat(what, int(number(count)))
@@ -162,6 +199,15 @@ func (c *caller) call(name string, a []string) (string, error) {
 	case "as":
 		c.as(int(number(a[0])), int(number(a[1])))
 		return "", nil
+	case "groups":
+		c.groups(a)
+		return "", nil
+	case "cd":
+		return ok(unix.Chdir(c.path(a[0])))
+	case "cwd":
+		buf := make([]byte, unix.PathMax)
+		_, err := unix.Getcwd(buf)
+		return "", err
 	case "umask":
 		unix.Umask(int(octal(a[0])))
 		return "", nil
@@ -223,6 +269,8 @@ func (c *caller) call(name string, a []string) (string, error) {
 		return ok(unix.Faccessat(unix.AT_FDCWD, c.path(a[0]), octal(a[1]), unix.AT_EACCESS))
 	case "chmod":
 		return ok(unix.Chmod(c.path(a[0]), octal(a[1])))
+	case "lchmod":
+		return ok(unix.Fchmodat(unix.AT_FDCWD, c.path(a[0]), octal(a[1]), unix.AT_SYMLINK_NOFOLLOW))
 	case "fchmod":
 		return ok(unix.Fchmod(fd(0), octal(a[1])))
 	case "chown", "lchown":
@@ -241,6 +289,22 @@ func (c *caller) call(name string, a []string) (string, error) {
 	case "mtime":
 		st, err := c.stat("lstat", a[0])
 		return fmt.Sprintf("%d.%09d", st.Mtim.Sec, st.Mtim.Nsec), err
+	case "futime": // a descriptor, both times now
+		return ok(unix.UtimesNanoAt(fd(0), "", nil, unix.AT_EMPTY_PATH))
+	case "utimenull": // both times now, as utime(2) without times
+		return ok(unix.Utimes(c.path(a[0]), nil))
+	case "born": // whether the time of birth is there, and not behind that of the last change
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, c.path(a[0]), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME|unix.STATX_BASIC_STATS, &st)
+		before := st.Btime.Sec < st.Ctime.Sec || st.Btime.Sec == st.Ctime.Sec && st.Btime.Nsec <= st.Ctime.Nsec
+		return fmt.Sprint(st.Mask&unix.STATX_BTIME != 0, st.Btime.Sec > 0, before), err
+	case "birth": // whether two files were born at the same time
+		var x, y unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, c.path(a[0]), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &x); err != nil {
+			return "", err
+		}
+		err := unix.Statx(unix.AT_FDCWD, c.path(a[1]), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &y)
+		return fmt.Sprint(x.Btime == y.Btime), err
 	case "truncate":
 		return ok(unix.Truncate(c.path(a[0]), number(a[1])))
 	case "ftruncate":
@@ -293,6 +357,11 @@ func (c *caller) call(name string, a []string) (string, error) {
 		return ok(unix.Syncfs(fd(0)))
 	case "linkfd":
 		return ok(unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd(0)), unix.AT_FDCWD, c.path(a[1]), unix.AT_SYMLINK_FOLLOW))
+	case "dents": // whether getdents gives anything
+		n, err := unix.Getdents(fd(0), make([]byte, 4096))
+		return fmt.Sprint(n > 0), err
+	case "linkempty": // linkat with an empty path and AT_EMPTY_PATH
+		return ok(unix.Linkat(fd(0), "", unix.AT_FDCWD, c.path(a[1]), unix.AT_EMPTY_PATH))
 	case "flock":
 		return ok(unix.Flock(fd(0), unix.LOCK_EX|unix.LOCK_NB))
 	case "setx":
@@ -308,6 +377,18 @@ func (c *caller) call(name string, a []string) (string, error) {
 	case "getxsize": // into a buffer of so many bytes
 		p := make([]byte, number(a[2]))
 		n, err := unix.Lgetxattr(c.path(a[0]), a[1], p)
+		return fmt.Sprint(n), err
+	case "fsetx":
+		return ok(unix.Fsetxattr(fd(0), a[1], value(a[2]), 0))
+	case "fgetx":
+		p := make([]byte, 1<<16)
+		n, err := unix.Fgetxattr(fd(0), a[1], p)
+		return text(p[:max(n, 0)]), err
+	case "frmx":
+		return ok(unix.Fremovexattr(fd(0), a[1]))
+	case "lsxsize": // the names into a buffer of so many bytes
+		p := make([]byte, number(a[1]))
+		n, err := unix.Llistxattr(c.path(a[0]), p)
 		return fmt.Sprint(n), err
 	case "rmx":
 		return ok(unix.Lremovexattr(c.path(a[0]), a[1]))
@@ -417,6 +498,9 @@ func (c *caller) moved(w string) (string, error) {
 	st, err := c.stat("lstat", w)
 	old := c.snaps[w]
 	var s []string
+	if st.Atim != old.Atim {
+		s = append(s, "atime")
+	}
 	if st.Mtim != old.Mtim {
 		s = append(s, "mtime")
 	}
@@ -453,6 +537,3 @@ func (c *caller) utime(name string, a []string) (string, error) {
 	}
 	return ok(unix.UtimesNanoAt(unix.AT_FDCWD, c.path(a[0]), ts[:], f))
 }
-
-// caseDir is the directory of a case.
-func caseDir(root string, n int) string { return filepath.Join(root, fmt.Sprintf("case%03d", n)) }

@@ -3,6 +3,7 @@
 package fusefs
 
 import (
+	"errors"
 	"strings"
 	"syscall"
 
@@ -62,7 +63,11 @@ func (f *fileSystem) dropSetgid(ino volume.Ino) error {
 	return err
 }
 
-// RemoveXAttr is removexattr(2).
+// RemoveXAttr is removexattr(2). An ACL that is not there is one that says no more than the mode does.
 func (f *fileSystem) RemoveXAttr(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return f.changed(f.v.Removexattr(ino(h.NodeId), name))
+	err := f.v.Removexattr(ino(h.NodeId), name)
+	if errors.Is(err, volume.ErrNoAttr) && (name == volume.ACLAccess || name == volume.ACLDefault) {
+		return fuse.OK
+	}
+	return f.changed(err)
 }

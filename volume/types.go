@@ -41,6 +41,7 @@ type SetAttr struct {
 	UID, GID     *uint32
 	Size         *uint64
 	Atime, Mtime *time.Time
+	Touch        bool // the change time becomes now even if nothing else is named, as chown(2) of -1, -1 has it
 }
 
 // DirEntry is a name in a directory.

@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -322,7 +324,7 @@ func (v *Volume) Getxattr(ino Ino, name string) (value []byte, err error) {
 }
 
 // Setxattr sets an attribute, of at most 64 KiB. An access ACL sets the permission bits too,
-// and is not kept if these say all of it.
+// and is not kept if these say all of it. The value that is there already is no change.
 //
 // Errors: ErrStale, ErrExist and ErrNoAttr as flags ask, ErrInvalid (flags, or a value that is
 // no ACL), ErrRange, ErrTooBig, ErrNotSupported, ErrPermission (user attributes are for files
@@ -349,7 +351,7 @@ func (v *Volume) Setxattr(ino Ino, name string, value []byte, flags int) error {
 		case !found && flags&XattrReplace != 0:
 			return nil, ErrNoAttr
 		}
-		keep := true
+		keep, mode := true, in.Mode
 		if isACL(name) {
 			var err error
 			if keep, err = setACL(in, name, value); err != nil {
@@ -357,6 +359,8 @@ func (v *Volume) Setxattr(ino Ino, name string, value []byte, flags int) error {
 			}
 		}
 		switch {
+		case keep && found && bytes.Equal(list[i].Value, value) && in.Mode == mode:
+			return nil, errSameXattr
 		case keep && found:
 			list[i] = key
 		case keep:
@@ -383,6 +387,10 @@ func (v *Volume) Removexattr(ino Ino, name string) error {
 	})
 }
 
+// errSameXattr says that an attribute has its new value already: nothing changes, the change time neither, as in
+// ext4.
+var errSameXattr = errors.New("the attribute is the same")
+
 // changeXattr is the operation that replaces an inode's attributes by what edit makes of them.
 func (v *Volume) changeXattr(ino Ino, name string, n int, edit func(o *op, in *layout.Inode, list []layout.Xattr) ([]layout.Xattr, error)) error {
 	need := func(o *op) int {
@@ -401,7 +409,9 @@ func (v *Volume) changeXattr(ino Ino, name string, n int, edit func(o *op, in *l
 		if err != nil {
 			return err
 		}
-		if list, err = edit(o, &in, list); err != nil {
+		if list, err = edit(o, &in, list); errors.Is(err, errSameXattr) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if err := o.putXattrs(ino, &in, list); err != nil {
