@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -185,11 +186,20 @@ func (c *campaign) number(j uint64) uint64 {
 // explore runs the workloads of the shard.
 func (c *campaign) explore(workers int, limit time.Duration, progress io.Writer) error {
 	start := time.Now()
+	told, stop := untilInterrupt()
+	defer stop()
+	c.opt.Done = told
 	if limit > 0 {
-		done := make(chan struct{})
-		timer := time.AfterFunc(limit, func() { close(done) })
-		defer timer.Stop()
-		c.opt.Done = done
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		go func() {
+			select {
+			case <-told:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		c.opt.Done = ctx.Done()
 	}
 	c.sum.Assigned = c.assigned()
 	var next atomic.Uint64
@@ -239,9 +249,6 @@ func (c *campaign) explore(workers int, limit time.Duration, progress io.Writer)
 }
 
 func (c *campaign) stopped() bool {
-	if c.opt.Done == nil {
-		return false
-	}
 	select {
 	case <-c.opt.Done:
 		return true

@@ -62,6 +62,9 @@ func crashExploreCommand() *cobra.Command {
 			if workers == 0 {
 				opt.Workers = runtime.GOMAXPROCS(0)
 			}
+			told, stop := untilInterrupt()
+			defer stop()
+			opt.Done = told
 			if verbose && !asJSON && !quiet {
 				p.head()
 				opt.Progress = p.inOrder

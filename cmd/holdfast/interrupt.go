@@ -27,3 +27,21 @@ func onInterrupt(clean func()) (stop func()) {
 	}()
 	return sync.OnceFunc(func() { signal.Stop(signals); close(quit) })
 }
+
+// untilInterrupt gives a channel that is closed when the program is told to end, so that long work
+// can stop and say how far it came. A second signal ends the program at once. What it returns
+// beside the channel gives that up.
+func untilInterrupt() (done <-chan struct{}, stop func()) {
+	signals := make(chan os.Signal, 1)
+	told, quit := make(chan struct{}), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			close(told)
+		case <-quit:
+		}
+	}()
+	return told, sync.OnceFunc(func() { signal.Stop(signals); close(quit) })
+}

@@ -54,3 +54,32 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptedExploration: one that is told to end says how far it came, and that this is not all.
+func TestInterruptedExploration(t *testing.T) {
+	cmd := exec.Command("holdfast", "crash", "explore", "-v", "-j", "1", "--nested", "fix", "--decay", "2", "../../testdata/workloads/large/near_log_limit.hf")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Its head is printed when exploring begins, which would take many minutes.
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(out, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	var ee *exec.ExitError
+	if !errors.As(err, &ee) || ee.ExitCode() != 3 || !strings.Contains(string(rest), "no certificate") || !strings.Contains(string(rest), "interrupted") {
+		t.Errorf("%v\n%s", err, rest)
+	}
+}
