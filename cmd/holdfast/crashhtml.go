@@ -34,6 +34,7 @@ type reportPage struct {
 	Shown       string // how many violations
 	CleanPoints bool   // there are points without violations
 	Script      string
+	Second      string // the script that runs after recovery, if there is one
 }
 
 type pageTile struct {
@@ -99,6 +100,9 @@ func newPage(name string, x *session, r *crash.Report, replay func(id string) st
 	p := &reportPage{
 		Title: name, Trace: fmt.Sprintf("%016x", x.trace.Hash()), Model: modelText(r, x),
 		Certified: r.Complete(), Legal: r.States.String(), Sum: r.Covered.String(), Script: x.text,
+	}
+	if x.then != nil {
+		p.Second = x.then.Script().String()
 	}
 	switch {
 	case r.Violations > 0:

@@ -42,7 +42,7 @@ func reportOf(t *testing.T, script string, fail bool) (string, *crash.Report) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := writeHTML(&b, "report.hf", x, r, func(id string) string { return replayCommand("report.hf", "", id) }); err != nil {
+	if err := writeHTML(&b, "report.hf", x, r, (&sessionSource{name: "report.hf"}).replay); err != nil {
 		t.Fatal(err)
 	}
 	return b.String(), r

@@ -14,7 +14,8 @@ import (
 )
 
 func crashMinimizeCommand() *cobra.Command {
-	var out, override string
+	var out string
+	var from sessionSource
 	var first, asJSON bool
 	var model modelFlags
 	var nested, budget int
@@ -41,11 +42,11 @@ Exit status: 0 a smallest failure was printed, 2 wrong use, or nothing fails,
 					return badInput(err)
 				}
 			}
-			x, err := load(args[0], override)
+			x, err := from.load(args[0])
 			if err != nil {
 				return badInput(err)
 			}
-			h := &shrinker{name: args[0], opt: crash.Options{Nested: nested, MaxLeaves: budget, Workers: runtime.GOMAXPROCS(0), Label: x.label}}
+			h := &shrinker{from: &from, opt: crash.Options{Nested: nested, MaxLeaves: budget, Workers: runtime.GOMAXPROCS(0), Label: x.label}}
 			if err := model.apply(&h.opt); err != nil {
 				return err
 			}
@@ -82,7 +83,7 @@ Exit status: 0 a smallest failure was printed, 2 wrong use, or nothing fails,
 	}
 	f := c.Flags()
 	f.StringVarP(&out, "output", "o", "", "a file for the script")
-	f.StringVar(&override, "image", "", "as in explore")
+	from.bind(f)
 	f.BoolVar(&first, "first", false, "explore, and take the first failure")
 	f.BoolVar(&asJSON, "json", false, "the result as JSON")
 	model.bind(f)
@@ -97,7 +98,7 @@ func (h *shrinker) explored(x *session) (id string, err error) {
 	opt.StopFirst, opt.Keep = true, 1
 	r, err := crash.Explore(x.trace, opt, x.check)
 	if err != nil {
-		return "", badInput(fmt.Errorf("%s: %w", h.name, err))
+		return "", badInput(fmt.Errorf("%s: %w", h.from.name, err))
 	}
 	for _, p := range r.Points {
 		for _, v := range p.Kept {
@@ -106,9 +107,9 @@ func (h *shrinker) explored(x *session) (id string, err error) {
 		}
 	}
 	if !r.Complete() {
-		return "", &statusError{crashBudget, fmt.Errorf("%s: nothing failed before the bound was reached", h.name)}
+		return "", &statusError{crashBudget, fmt.Errorf("%s: nothing failed before the bound was reached", h.from.name)}
 	}
-	return "", badInput(fmt.Errorf("%s: nothing to minimize: no crash state fails", h.name))
+	return "", badInput(fmt.Errorf("%s: nothing to minimize: no crash state fails", h.from.name))
 }
 
 // given takes the class, the model and the depth of the state that an ID names.
@@ -161,7 +162,9 @@ func (m *minimized) print(w io.Writer) error {
 	if m.image.Depth > 0 {
 		fmt.Fprintf(w, "  crashes inside recovery: %d\n", m.image.Depth)
 	}
-	_, err := fmt.Fprintf(w, "holdfast crash replay %s %s -o IMAGE\n", script, m.image.ID)
+	again := *m.h.from
+	again.name, again.override = script, "" // the script has it
+	_, err := fmt.Fprintln(w, again.command("replay", m.image.ID, "-o", "IMAGE"))
 	return err
 }
 

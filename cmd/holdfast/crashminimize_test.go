@@ -17,12 +17,13 @@ import (
 func TestMinimizeBroken(t *testing.T) {
 	for _, c := range []struct {
 		name, file, old, with string
-		flags                 []string
+		flags, from           []string
 		workload              string
 		depth                 int
 	}{
-		{"no flush at a commit", "journal/log.go", commitFlush, noCommitFlush, nil, "rename_across", 0},
-		{"no flush in recovery", "journal/recover.go", recoveryFlush, "", []string{"--nested", "1"}, "mkdir", 1},
+		{"no flush at a commit", "journal/log.go", commitFlush, noCommitFlush, nil, nil, "rename_across", 0},
+		{"no flush in recovery", "journal/recover.go", recoveryFlush, "", []string{"--nested", "1"}, nil, "mkdir", 1},
+		{"with a second script", "journal/log.go", commitFlush, noCommitFlush, nil, []string{"--then", secondScript}, "mkdir", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bin := broken(t, c.file, c.old, c.with)
@@ -30,7 +31,7 @@ func TestMinimizeBroken(t *testing.T) {
 			small := filepath.Join(dir, "small.hf")
 			var got minimizedJSON
 			from := filepath.Join("../../testdata/workloads", c.workload+".hf")
-			flags := func(args ...string) []string { return append(args, c.flags...) }
+			flags := func(args ...string) []string { return slices.Concat(args, c.flags, c.from) }
 			if err := json.Unmarshal(output(t, 0, bin, flags("crash", "minimize", from, "--first", "--json", "-o", small)...), &got); err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,7 @@ func TestMinimizeBroken(t *testing.T) {
 				t.Error("nothing is missing")
 			}
 			// The ID rebuilds an image that fails, and minimizing it again changes nothing.
-			out := string(output(t, 0, bin, "crash", "replay", small, got.Violation.ID, "-o", filepath.Join(dir, "image")))
+			out := string(output(t, 0, bin, append([]string{"crash", "replay", small, got.Violation.ID, "-o", filepath.Join(dir, "image")}, c.from...)...))
 			if !strings.Contains(out, "verdict: "+got.Violation.Verdict) {
 				t.Errorf("replayed: %s", out)
 			}

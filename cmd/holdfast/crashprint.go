@@ -13,10 +13,9 @@ import (
 
 // exploration prints what an exploration finds.
 type exploration struct {
-	x        *session
-	out      io.Writer
-	script   string // the file, for the commands that are proposed
-	override string
+	x    *session
+	out  io.Writer
+	from *sessionSource // for the commands that are proposed
 
 	next    int // the point to print next
 	waiting map[int]*crash.PointReport
@@ -266,7 +265,7 @@ func (e *exploration) foldedViolation(r *crash.Report, v *crash.Violation, point
 	if kept > 1 {
 		line("of %d kept: %s; -v shows them", kept, strings.Join(list, ", "))
 	}
-	fmt.Fprintln(e.out, crashCommandLine("minimize", e.script, e.override, v.ID))
+	fmt.Fprintln(e.out, e.from.command("minimize", v.ID))
 }
 
 func (e *exploration) summary(r *crash.Report) error {

@@ -70,7 +70,7 @@ func TestScreen(t *testing.T) {
 				r.States, r.Covered = r.Points[0].States, r.Points[0].States
 			}
 			var b bytes.Buffer
-			e := &exploration{x: x, out: &b, script: "my.hf"}
+			e := &exploration{x: x, out: &b, from: &sessionSource{name: "my.hf"}}
 			e.folded(r)
 			if err := e.summary(r); err != nil {
 				t.Fatal(err)

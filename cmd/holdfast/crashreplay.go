@@ -10,7 +10,8 @@ import (
 )
 
 func crashReplayCommand() *cobra.Command {
-	var out, override, then string
+	var out string
+	var from sessionSource
 	var force bool
 	c := &cobra.Command{
 		Use:   "replay SCRIPT|TRACE ID -o IMAGE",
@@ -26,14 +27,9 @@ func crashReplayCommand() *cobra.Command {
 			if err := canWrite(out); err != nil {
 				return badInput(err)
 			}
-			x, err := load(args[0], override)
+			x, err := from.load(args[0])
 			if err != nil {
 				return badInput(err)
-			}
-			if then != "" {
-				if err := x.second(then); err != nil {
-					return badInput(err)
-				}
 			}
 			image, err := crash.Rebuild(x.trace, args[1], x.label, x.check)
 			if err != nil {
@@ -61,8 +57,7 @@ func crashReplayCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "the image file")
-	c.Flags().StringVar(&override, "image", "", "as in explore")
-	c.Flags().StringVar(&then, "then", "", "the second `script`, as in explore")
+	from.bind(c.Flags())
 	c.Flags().BoolVarP(&force, "force", "F", false, "overwrite an existing file")
 	return c
 }

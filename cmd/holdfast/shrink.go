@@ -11,7 +11,7 @@ import (
 // shrinker looks for the fewest operations of a script after which a crash state still fails
 // with the same class of verdict, and then for the least of a crash.
 type shrinker struct {
-	name  string
+	from  *sessionSource
 	class workload.Class
 	opt   crash.Options // with which each script is explored
 	tried int           // scripts
@@ -51,8 +51,8 @@ func (h *shrinker) first(x *session, opt crash.Options) (string, error) {
 // fails plays a script and explores it; nil if it cannot be played or does not fail.
 func (h *shrinker) fails(s *workload.Script) *shrunk {
 	h.tried++
-	x, err := play(h.name, s.String(), "")
-	if err != nil {
+	x, err := play(h.from.name, s.String(), "")
+	if err != nil || h.from.dress(x) != nil {
 		return nil
 	}
 	id, err := h.first(x, h.opt)
