@@ -48,9 +48,9 @@ fuzz: ## every fuzz target, FUZZTIME each (5s)
 campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested fix)
 	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
 
-.PHONY: mount-torture
-mount-torture: ## kill the server of a mount in the middle of a load, CYCLES times (100)
-	FUSEFS_CYCLES=$(CYCLES) $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./fusefs
+.PHONY: mount-kill
+mount-kill: ## kill the server of a mount in the middle of a load of 8 processes, CYCLES times (100), and replay
+	FUSEFS_CYCLES=$(CYCLES) FUSEFS_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./fusefs
 
 CYCLES ?= 100
 

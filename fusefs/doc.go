@@ -23,6 +23,7 @@
 // should. Access times are not kept.
 //
 // The package imports volume. Start with mount.go; fs.go has what requests share, names.go,
-// attr.go, data.go, dir.go and xattr.go the requests, nodes.go the inodes that the kernel knows.
+// attr.go, data.go, dir.go and xattr.go the requests, nodes.go the inodes that the kernel knows,
+// ordering.go the log of what took effect.
 // It is for Linux only.
 package fusefs

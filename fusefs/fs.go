@@ -18,7 +18,7 @@ const forever = 365 * 24 * time.Hour
 type fileSystem struct {
 	fuse.RawFileSystem // what is not answered is ENOSYS
 
-	v         *volume.Volume
+	v         operations
 	nodes     nodes
 	blockSize uint64
 	sync      bool // every change is durable before it is answered
@@ -26,9 +26,13 @@ type fileSystem struct {
 }
 
 func newFileSystem(v *volume.Volume, blockSize int, o *Options) *fileSystem {
+	var do operations = v
+	if o.Ordering != nil {
+		do = newOrdering(v, o.Ordering)
+	}
 	return &fileSystem{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		v:             v,
+		v:             do,
 		nodes:         nodes{v: v, lookups: map[volume.Ino]uint64{}},
 		blockSize:     uint64(blockSize),
 		sync:          o.Sync,

@@ -3,159 +3,124 @@
 package fusefs_test
 
 import (
-	"bytes"
-	"errors"
+	"bufio"
+	"context"
+	"crypto/sha256"
 	"fmt"
-	"io/fs"
+	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"holdfast/disk"
 	"holdfast/volume"
 )
 
-// A load writes files one after the other, each with one write and every third or so with fsync, and after each
-// puts its number into a file by a rename.
-type load struct {
-	dir    string
-	rnd    *rand.Rand
-	synced atomic.Int64 // the last file that fsync has covered
-}
-
-// fileData is what file n holds.
-func fileData(n int64) []byte {
-	rnd := rand.New(rand.NewPCG(uint64(n), 1))
-	p := make([]byte, 1+rnd.IntN(200_000))
-	for i := range p {
-		p[i] = byte(rnd.Uint32())
-	}
-	return p
-}
-
-// run writes until something fails.
-func (l *load) run() error {
-	for n := int64(1); ; n++ {
-		if err := l.write(fmt.Sprint(n), fileData(n), l.rnd.IntN(3) == 0); err != nil {
-			return err
-		}
-		if err := l.write("tmp", []byte(fmt.Sprint(n)), false); err != nil {
-			return err
-		}
-		if err := os.Rename(filepath.Join(l.dir, "tmp"), filepath.Join(l.dir, "current")); err != nil {
-			return err
-		}
-	}
-}
-
-func (l *load) write(name string, data []byte, sync bool) error {
-	f, err := os.Create(filepath.Join(l.dir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if !sync {
-		return nil
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	n, err := strconv.ParseInt(name, 10, 64)
-	l.synced.Store(n)
-	return err
-}
-
-// The server is killed in the middle of a load. The image is whole, has all that fsync covered, and what else
-// it has is the beginning of what was done, in its order. FUSEFS_CYCLES says how often (5).
+// The server is killed in the middle of a load of 8 processes, at a random moment. The image is whole, has all that
+// fsync covered, and is what a beginning of the operations left, as the ordering log has them. Four times of five
+// the next load goes on with that image. FUSEFS_CYCLES says how often (3), FUSEFS_SEED with which seed.
 func TestKill(t *testing.T) {
-	cycles := 5
-	if s := os.Getenv("FUSEFS_CYCLES"); s != "" {
-		var err error
-		if cycles, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
+	canMount(t)
+	cycles, seed := uint64(3), rand.Uint64()
+	for name, p := range map[string]*uint64{"FUSEFS_CYCLES": &cycles, "FUSEFS_SEED": &seed} {
+		if s := os.Getenv(name); s != "" {
+			var err error
+			if *p, err = strconv.ParseUint(s, 10, 64); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if testing.Short() {
 		cycles = 1
 	}
-	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
+	var image string
 	for i := range cycles {
-		t.Run(fmt.Sprint(i), func(t *testing.T) { killOnce(t, rand.New(rand.NewPCG(seed, uint64(i)))) })
+		if i%5 == 0 {
+			image = newImage(t, 32<<20<<(i/5%4)) // some get full
+		}
+		if !t.Run(fmt.Sprint(i), func(t *testing.T) { killOnce(t, image, rand.New(rand.NewPCG(seed, i))) }) {
+			return
+		}
 	}
 }
 
-func killOnce(t *testing.T, rnd *rand.Rand) {
-	image := newImage(t, 256<<20)
+func killOnce(t *testing.T, image string, rnd *rand.Rand) {
+	before := readTree(t, image)
+	log := filepath.Join(t.TempDir(), "log")
+	t.Setenv("FUSEFS_ORDERING", log)
+	if rnd.IntN(4) == 0 {
+		t.Setenv("FUSEFS_WRITEBACK", "1")
+	}
 	s := start(t, image)
-	l := &load{dir: s.dir, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0))}
-	until := 1 + rnd.Int64N(60)
-	ended := make(chan error, 1)
-	go func() { ended <- l.run() }()
-	for l.synced.Load() < until {
-		select {
-		case err := <-ended:
-			t.Fatalf("the load ended by itself: %v", err)
-		default:
-			syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+	var loads []*exec.Cmd
+	var outputs []io.Reader
+	for range 8 {
+		// One that hangs says where.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := exec.CommandContext(ctx, os.Args[0])
+		c.Cancel = func() error { return c.Process.Signal(syscall.SIGQUIT) }
+		c.Env = append(os.Environ(), "FUSEFS_LOAD="+s.dir, fmt.Sprint("FUSEFS_SEED=", rnd.Uint32()))
+		c.Stderr = os.Stderr
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		loads, outputs = append(loads, c), append(outputs, out)
+	}
+	said := make(chan string)
+	for _, out := range outputs {
+		go func() {
+			text, _ := io.ReadAll(bufio.NewReader(out))
+			said <- string(text)
+		}()
+	}
+	<-time.After(time.Duration(rnd.Int64N(int64(1500 * time.Millisecond))))
+	_ = s.cmd.Process.Kill()
+	var lines string
+	for range outputs {
+		lines += <-said
+	}
+	for _, c := range loads {
+		if err := c.Wait(); err != nil {
+			t.Errorf("a load: %v", err)
 		}
 	}
 	s.kill()
-	if err := <-ended; !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.ECONNABORTED) && !errors.Is(err, syscall.EIO) && !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the load ended with %v", err)
-	}
 	check(t, image)
-
-	f, err := disk.OpenFile(image, disk.FileOptions{})
-	if err != nil {
-		t.Fatal(err)
+	after := readTree(t, image)
+	all, durable := replay(t, before, after, log)
+	synced := 0
+	for line := range strings.Lines(lines) {
+		var name, want string
+		if _, err := fmt.Sscanf(line, "synced %s %s\n", &name, &want); err != nil {
+			t.Error(line)
+			continue
+		}
+		synced++
+		if n := after.walk(name); n == nil || fmt.Sprintf("%x", sha256.Sum256(n.data)) != want {
+			t.Errorf("%s was fsynced, and is not whole", name)
+		}
 	}
-	v, err := volume.Open(f, volume.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	judge(t, v.Tree(), l.synced.Load())
-	if err := errors.Join(v.Close(), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	check(t, image)
+	t.Logf("%d operations, %d durable, %d files fsynced", all, durable, synced)
 }
 
-// judge finds the last file, and holds all before it to what they must be.
-func judge(t *testing.T, tree *volume.Tree, synced int64) {
-	t.Helper()
-	entries, err := tree.ReadDir("/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var last int64
-	for _, e := range entries {
-		if n, err := strconv.ParseInt(e.Name(), 10, 64); err == nil {
-			last = max(last, n)
+// walk is what a path means, or nil.
+func (t tree) walk(path string) *inode {
+	n := t[volume.Root]
+	for name := range strings.SplitSeq(path, "/") {
+		if n != nil {
+			n = t[n.names[name]]
 		}
 	}
-	if last < synced {
-		t.Errorf("the last file is %d, and %d was fsynced", last, synced)
-	}
-	for n := int64(1); n <= last; n++ {
-		got, err := tree.ReadFile(fmt.Sprint("/", n))
-		if err != nil {
-			t.Errorf("%d of %d: %v", n, last, err)
-		} else if want := fileData(n); !bytes.Equal(got, want) && (n < last || len(got) > 0 || n == synced) {
-			t.Errorf("%d of %d: %d bytes, not the %d that were written", n, last, len(got), len(want))
-		}
-	}
-	text, err := tree.ReadFile("/current")
-	current, perr := strconv.ParseInt(string(text), 10, 64)
-	if last > 1 && (err != nil || perr != nil || current < last-1) || current > last {
-		t.Errorf("current says %q (%v), the last file is %d", text, err, last)
-	}
-	t.Logf("%d files, %d fsynced", last, synced)
+	return n
 }

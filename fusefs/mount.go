@@ -26,6 +26,10 @@ type Options struct {
 	Sync       bool   // every change is durable before it is answered
 	Writeback  bool   // the kernel keeps written pages back: faster, and a crash may lose their order
 
+	// Ordering gets a line for each operation in the order in which they take effect ([Ordered]), with one Write
+	// each; changes then wait for one another. nil: nowhere.
+	Ordering io.Writer
+
 	Log io.Writer // what goes wrong with the protocol; nil: nowhere
 }
 

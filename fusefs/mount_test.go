@@ -25,8 +25,12 @@ import (
 	"holdfast/volume"
 )
 
-// TestMain is the tests, or a server that one of them has started (serve).
+// TestMain is the tests, or a process that one of them has started: a server (serve), a load (loadMain).
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("FUSEFS_LOAD"); dir != "" {
+		loadMain(dir, os.Getenv("FUSEFS_SEED"))
+		os.Exit(0)
+	}
 	if image := os.Getenv("FUSEFS_IMAGE"); image != "" {
 		if err := serve(image, os.Getenv("FUSEFS_DIR")); err != nil {
 			fmt.Println(err)
@@ -48,7 +52,16 @@ func serve(image, dir string) error {
 	if err != nil {
 		return err
 	}
-	m, err := fusefs.New(v, dir, fusefs.Options{Source: image, AllowOther: true, Dev: true, Suid: true, Log: os.Stdout, Writeback: os.Getenv("FUSEFS_WRITEBACK") != ""})
+	o := fusefs.Options{Source: image, AllowOther: true, Dev: true, Suid: true, Log: os.Stdout, Writeback: os.Getenv("FUSEFS_WRITEBACK") != ""}
+	if name := os.Getenv("FUSEFS_ORDERING"); name != "" {
+		log, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		o.Ordering = log
+	}
+	m, err := fusefs.New(v, dir, o)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 type mountArgs struct {
 	image, dir string
 	options    mountOptions
+	ordering   string // file of the ordering log; "": none
 	daemon     bool
 	fake       bool // everything but the mount, mount(8) -f
 }
@@ -36,10 +38,15 @@ Options of -o, separated by commas:
   sync               every change is durable before the call returns
   writeback          the kernel keeps written pages back: faster, but what a crash leaves of data that
                      was not fsynced is no longer the order in which it was written
+  ordering_log=FILE  write down in which order the requests took effect, as --ordering-log
   offset=SIZE        where in the file the image begins, as --offset
   dev suid noexec    device nodes and set-user-ID bits are ignored unless these are given
   default_permissions noatime  are always so; relatime, strictatime, defaults, auto, user, nofail and x-...
                      are accepted, and have no effect
+
+--ordering-log FILE is for those who test what a crash leaves: what the image holds after one is what a
+beginning of that log makes of what it held before, with all that is said to be durable. A line is a JSON
+object; go doc holdfast/fusefs Ordered describes it. Changes wait for one another and for the log.
 
 Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and returns when the mount is there.`,
 		Args: cobra.ExactArgs(2),
@@ -57,6 +64,7 @@ Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and retu
 			if readWrite {
 				m.options.readOnly = false
 			}
+			m.ordering = cmp.Or(m.ordering, m.options.ordering)
 			m.daemon = m.daemon || helper != ""
 			return runMount(cmd, &m)
 		},
@@ -64,6 +72,7 @@ Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and retu
 	c.Flags().StringArrayVarP(&lists, "options", "o", nil, "mount options, separated by commas")
 	c.Flags().BoolVarP(&readOnly, "ro", "r", false, "refuse changes, as -o ro")
 	c.Flags().BoolVarP(&readWrite, "rw", "w", false, "allow changes, as -o rw")
+	c.Flags().StringVar(&m.ordering, "ordering-log", "", "write the order in which requests take effect to `FILE`")
 	c.Flags().BoolVar(&m.daemon, "daemon", false, "return when the mount is there; the server goes on in the background")
 	if helper != "" { // what mount(8) says to its helpers
 		c.Flags().BoolVarP(&m.fake, "fake", "f", false, "do everything but the mount")

@@ -73,10 +73,19 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 		return err
 	}
 	o := m.options
-	mount, err := fusefs.New(im.Volume, dir, fusefs.Options{
+	options := fusefs.Options{
 		Source: source, ReadOnly: readOnly, AllowOther: o.allowOther, Dev: o.dev, Suid: o.suid, NoExec: o.noExec,
 		Sync: o.sync, Writeback: o.writeback, Log: cmd.ErrOrStderr(),
-	})
+	}
+	if m.ordering != "" {
+		log, err := os.Create(m.ordering)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		options.Ordering = log
+	}
+	mount, err := fusefs.New(im.Volume, dir, options)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,9 @@ import (
 type mountOptions struct {
 	readOnly, allowOther, dev, suid, noExec, sync, writeback bool
 
-	commit time.Duration // longest time without a commit
-	sloppy bool          // unknown options are no error
+	commit   time.Duration // longest time without a commit
+	ordering string        // file of the ordering log; "": none
+	sloppy   bool          // unknown options are no error
 }
 
 // parse takes a list as mount(8) passes it; later options win.
@@ -35,6 +36,9 @@ func (o *mountOptions) set(option string) error {
 			return usage("option commit=%s: a number of seconds, 1 at least, is needed", value)
 		}
 		o.commit = time.Duration(n) * time.Second
+		return nil
+	case name == "ordering_log" && value != "":
+		o.ordering = value
 		return nil
 	case name == "offset":
 		n, err := parseSize(value)
