@@ -187,6 +187,7 @@ func (c *checker) superblocks() error {
 		return err
 	}
 	c.g, c.seeds = g, layout.NewSeeds(c.super.UUID)
+	c.r.Ordered = g.RunBlocks == 0
 	if c.dev.Size() < int64(g.Blocks)*int64(g.BlockSize) {
 		return fmt.Errorf("the image is cut off: it has %d bytes, its superblock says %d", c.dev.Size(), int64(g.Blocks)*int64(g.BlockSize))
 	}

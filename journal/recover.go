@@ -105,11 +105,15 @@ func Scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) 
 
 // Recover replays the log: the blocks of every good transaction go home, are flushed, and an
 // epoch begins in which nothing of the old log is valid. It depends on the image alone and may
-// be interrupted and repeated; an image whose log is empty gets no write.
+// be interrupted and repeated; an image whose log is empty gets no write, and one without a log
+// has nothing to replay.
 //
 // Errors: one that matches layout.ErrCorrupt when a transaction known to have been durable
 // cannot be read, and those of the device.
 func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) {
+	if g.RunBlocks == 0 {
+		return &Report{}, nil
+	}
 	r, err := scan(dev, g, s)
 	if err != nil {
 		return nil, err

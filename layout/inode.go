@@ -203,6 +203,9 @@ func DecodeInode(p []byte, in *Inode, ino, block uint64, off int, s Seeds) error
 	return nil
 }
 
+// InodeSeq is the sequence of the encoded inode p.
+func InodeSeq(p []byte) uint64 { return le.Uint64(p[112:]) }
+
 // StampInode writes the sequence of a transaction into the encoded inode p and seals it again.
 func StampInode(p []byte, ino, seq uint64, s Seeds) {
 	p = p[:InodeSize]

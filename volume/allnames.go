@@ -37,7 +37,9 @@ func (v *Volume) UnlinkAll(ino Ino) (paths []string, err error) {
 		names, err := o.namesOf(ino, &in)
 		for i := 0; err == nil && i < len(names); i++ {
 			paths = append(paths, names[i].path)
-			err = o.unlink(names[i].dir, names[i].name)
+			if err = o.order(); err == nil {
+				err = o.unlink(names[i].dir, names[i].name)
+			}
 		}
 		return err
 	})

@@ -228,6 +228,36 @@ func (o *op) free(first uint64, n int) error {
 	if !ok || !g.Allocatable(first) || first+uint64(n) > g.GroupStart(group)+g.GroupLen(group) {
 		return layout.Corrupt("bitmap", first, 0, "a block that no file may own is to be freed", nil)
 	}
+	if v.steps != nil { // nothing is free before what points to it is gone
+		v.steps.freed = append(v.steps.freed, layout.Extent{Block: first, Len: uint32(n)})
+		o.onFail(func() {})
+		return nil
+	}
+	if err := o.clearBits(first, n); err != nil {
+		return err
+	}
+	for i := range uint64(n) {
+		block := first + i
+		if _, ok := v.tx.fresh[block]; ok { // nothing durable names it: free at once
+			delete(v.tx.fresh, block)
+			o.onFail(func() { v.tx.fresh[block] = struct{}{} })
+			continue
+		}
+		v.setBusy(block, true)
+		v.tx.freed = append(v.tx.freed, block)
+		o.onFail(func() {
+			v.setBusy(block, false)
+			v.tx.freed = v.tx.freed[:len(v.tx.freed)-1]
+		})
+	}
+	return nil
+}
+
+// clearBits marks a run of blocks of one group free.
+func (o *op) clearBits(first uint64, n int) error {
+	v := o.v
+	g := &v.g
+	group, _ := g.GroupOf(first)
 	no := g.BitmapBlock(group)
 	b, err := o.Edit(no, layout.KindBitmap)
 	if err != nil {
@@ -245,20 +275,6 @@ func (o *op) free(first uint64, n int) error {
 	s.FreeBlocks += uint32(n)
 	layout.SetStats(b, s)
 	v.totals.FreeBlocks += uint64(n)
-	for i := range uint64(n) {
-		block := first + i
-		if _, ok := v.tx.fresh[block]; ok { // nothing durable names it: free at once
-			delete(v.tx.fresh, block)
-			o.onFail(func() { v.tx.fresh[block] = struct{}{} })
-			continue
-		}
-		v.setBusy(block, true)
-		v.tx.freed = append(v.tx.freed, block)
-		o.onFail(func() {
-			v.setBusy(block, false)
-			v.tx.freed = v.tx.freed[:len(v.tx.freed)-1]
-		})
-	}
 	return nil
 }
 

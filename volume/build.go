@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"holdfast/disk"
-	"holdfast/journal"
 	"holdfast/layout"
 	"holdfast/volume/internal/dirs"
 )
@@ -354,7 +353,7 @@ func (b *Builder) xattrs(ino Ino, in *layout.Inode, set map[string][]byte) error
 	if len(set) == 0 {
 		return nil
 	}
-	a := &attrs{b.store, &b.g, ino, in, 0}
+	a := &attrs{s: b.store, g: &b.g, ino: ino, in: in}
 	list, err := a.apply(set)
 	if err == nil {
 		err = a.put(list)
@@ -504,10 +503,7 @@ func (b *Builder) complete() error {
 		return err
 	}
 	dev := b.jobs.dev
-	if err := clearRuns(dev, &b.g); err != nil {
-		return err
-	}
-	if err := journal.Make(dev, &b.g, b.seeds); err != nil {
+	if err := makeLog(dev, &b.g, b.seeds); err != nil {
 		return err
 	}
 	return writeSuperblocks(dev, &b.g, b.super)

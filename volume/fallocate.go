@@ -31,6 +31,9 @@ func (v *Volume) Fallocate(ino Ino, mode uint32, off, length int64) error {
 	case off > MaxFileSize-length:
 		return ErrFileTooBig
 	}
+	if err := v.needsJournal("allocating or punching"); err != nil {
+		return err
+	}
 	pos, end := uint64(off), uint64(off)+uint64(length)
 	for first := true; pos < end; first = false {
 		if mode&FallocPunchHole != 0 { // what is a hole already costs nothing

@@ -187,7 +187,7 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 		if err != nil {
 			return err
 		}
-		if now = some || in.Depth > 0; now {
+		if now = some || in.Depth > 0 || v.steps != nil; now {
 			if err := o.placeFile(ino, in); err != nil {
 				return err
 			}
@@ -367,7 +367,7 @@ func (o *op) freeFrom(ino Ino, in *layout.Inode, keep uint64) (more bool, err er
 	v := o.v
 	n, upto := 0, uint64(layout.MaxLogical)
 	err = extents.Walk(o, &v.g, uint64(ino), in, keep, func(e layout.Extent) bool {
-		if n++; n > freeStep {
+		if n++; n > freeStep && v.steps == nil {
 			more = true
 			return false
 		}

@@ -20,6 +20,7 @@ type FormatOptions struct {
 	SectorSize     int      // 512 (default) or 4096
 	InodesPerGroup uint32
 	RunBlocks      uint64    // blocks of one log run; default: by size
+	NoJournal      bool      // the ordered mode: there is no log
 	Reserved       uint64    // blocks kept back; default: 0.5%, 8 to 1024
 	Size           int64     // bytes; default: the device's
 	Now            time.Time // zero: the time
@@ -65,7 +66,12 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 	if s.Reserved == 0 {
 		s.Reserved = min(max(s.Blocks/200, 8), 1024)
 	}
-	if s.RunBlocks == 0 {
+	switch {
+	case o.NoJournal && s.RunBlocks > 0:
+		return nil, fmt.Errorf("a log run of %d blocks and no journal: %w", s.RunBlocks, ErrInvalid)
+	case o.NoJournal:
+		s.Incompat |= layout.IncompatNoJournal
+	case s.RunBlocks == 0:
 		// By size, and at least what four of the largest operations need.
 		s.RunBlocks = min(s.Blocks/32, maxRunBytes/uint64(bs))
 		for range 4 { // the bound depends on the groups, and they on the run
@@ -90,7 +96,7 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 	if g, _ := layout.NewGeometry(s); freeBlocks(&g) < s.Reserved+minFreeBlocks {
 		return nil, tooSmall(size)
 	}
-	if s.RunBlocks < least {
+	if s.RunBlocks < least && !o.NoJournal {
 		return nil, fmt.Errorf("a log run of %d blocks: the largest operation needs %d: %w", s.RunBlocks, least, ErrInvalid)
 	}
 	return s, nil
@@ -156,6 +162,17 @@ func (o *FormatOptions) defaults() error {
 		}
 	}
 	return nil
+}
+
+// makeLog makes an empty log, if there is to be one.
+func makeLog(dev disk.Device, g *layout.Geometry, seeds layout.Seeds) error {
+	if g.RunBlocks == 0 {
+		return nil
+	}
+	if err := clearRuns(dev, g); err != nil {
+		return err
+	}
+	return journal.Make(dev, g, seeds)
 }
 
 // clearRuns makes sure that nothing of an older log with the same UUID is left in the runs. Only
@@ -255,10 +272,7 @@ func Format(dev disk.Device, o FormatOptions) error {
 	if err := write(g.TotalsBlock(), totals); err != nil {
 		return err
 	}
-	if err := clearRuns(dev, &g); err != nil {
-		return err
-	}
-	if err := journal.Make(dev, &g, seeds); err != nil {
+	if err := makeLog(dev, &g, seeds); err != nil {
 		return err
 	}
 	return writeSuperblocks(dev, &g, s)

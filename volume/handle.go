@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +74,13 @@ func (t *holdTable) count(ino Ino) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.n[ino]
+}
+
+// all is the inodes that are held, in order.
+func (t *holdTable) all() []Ino {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.n))
 }
 
 // Hold keeps the inode alive, as an open file does, until as many calls of Release: its

@@ -155,6 +155,9 @@ func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
 	v := o.v
 	g := &v.g
 	var in layout.Inode
+	if err := o.countInodes(group); err != nil {
+		return 0, in, err
+	}
 	b, err := o.Read(g.BitmapBlock(group), layout.KindBitmap)
 	if err != nil {
 		return 0, in, err
@@ -241,20 +244,27 @@ func (o *op) findFree(group uint64, init uint32) (uint32, error) {
 }
 
 func (o *op) slotFree(ino uint64) (bool, error) {
-	var in layout.Inode
+	in, err := o.slot(ino)
+	return err == nil && in.Mode == 0, err
+}
+
+// slot is what an initialised slot holds.
+func (o *op) slot(ino uint64) (in layout.Inode, err error) {
 	block, off := o.v.g.InodePlace(ino)
 	p, err := o.inodeBytes(block, off, ino)
 	if err != nil {
-		return false, err
+		return in, err
 	}
-	err = layout.DecodeInode(p, &in, ino, block, off, o.v.seeds)
-	return err == nil && in.Mode == 0, err
+	return in, layout.DecodeInode(p, &in, ino, block, off, o.v.seeds)
 }
 
 // freeInode gives back an inode whose content is gone; its generation stays.
 func (o *op) freeInode(ino Ino, in *layout.Inode) error {
 	v := o.v
 	group, index := v.g.InodeGroup(uint64(ino))
+	if err := o.countInodes(group); err != nil {
+		return err
+	}
 	b, err := o.Edit(v.g.BitmapBlock(group), layout.KindBitmap)
 	if err != nil {
 		return err

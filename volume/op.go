@@ -53,6 +53,9 @@ type op struct {
 
 // newOp begins an operation that may change something; mu is held.
 func (v *Volume) newOp(deep bool) *op {
+	if v.steps != nil {
+		v.steps.begin(v.totals.Groups)
+	}
 	return &op{v: v, write: true, deep: deep, touched: map[uint64]struct{}{}, totals0: v.totals, delay0: v.delay}
 }
 
@@ -197,6 +200,9 @@ func (v *Volume) try(need func(o *op) int, deep bool, fn func(o *op) error) ([]I
 	if o.changed() {
 		v.tx.changed = true
 		v.changes++
+		if err := o.writeSteps(); err != nil {
+			return nil, err
+		}
 	}
 	todo := v.todo
 	v.todo = nil
@@ -217,6 +223,9 @@ func (o *op) run(fn func(o *op) error, tight bool) error {
 			return err
 		}
 	}
+	if err := o.conclude(); err != nil {
+		return err
+	}
 	if err := o.finish(); err != nil {
 		return err
 	}
@@ -231,6 +240,10 @@ func (o *op) finish() error {
 	if o.v.totals == o.totals0 {
 		return nil
 	}
+	return o.putTotals()
+}
+
+func (o *op) putTotals() error {
 	b, err := o.Edit(o.v.g.TotalsBlock(), layout.KindTotals)
 	if err != nil {
 		return err
@@ -314,6 +327,9 @@ func (v *Volume) fetch(no uint64, k layout.Kind, p []byte, s *spot) error {
 
 // save keeps the version of a block of the transaction before this operation.
 func (o *op) save(no uint64, t *txBlock) {
+	if o.v.steps != nil {
+		o.v.steps.touched[no] = struct{}{}
+	}
 	if _, ok := o.touched[no]; ok {
 		return
 	}

@@ -27,20 +27,6 @@ const (
 	modeGroupX = 0o0010
 )
 
-// order stands between two steps of an operation that a volume without a journal must bring
-// to the disk one after the other: what comes before it, and a flush, before what comes after.
-//
-// The argument is the classical one, in the rules of Ganger and Patt ("Metadata Update
-// Performance in File Systems", OSDI 1994): never point to a structure before it is
-// initialised; never reuse a resource before all pointers to it are gone; never reset the
-// last pointer to a live resource before a new one is set. A crash between two steps then
-// leaves a count too high or something unreachable (I4, I6 high, I8), which is a leak, and
-// never a dangling entry or a count too low (I5, I6 low), which is a loss.
-//
-// With a journal the steps of an operation reach the disk together or not at all, so there
-// is nothing to order and order does nothing.
-func (o *op) order() error { return nil }
-
 // orders runs steps with order between them.
 func (o *op) orders(steps ...func() error) error {
 	for i, step := range steps {
@@ -171,6 +157,9 @@ func (o *op) newInode(dir Ino, din *layout.Inode, n *NewNode) (ino Ino, in layou
 // createTemp makes a file without a name, held once and on the orphan list. Unless flag has
 // os.O_EXCL it can be linked.
 func (o *op) createTemp(dir Ino, n *NewNode, flag int) (ino Ino, in layout.Inode, err error) {
+	if err := o.v.needsJournal("a file without a name"); err != nil {
+		return 0, in, err
+	}
 	din, err := o.directory(dir)
 	switch {
 	case err != nil:
@@ -302,7 +291,7 @@ func (o *op) drop(ino Ino, in *layout.Inode, now layout.Time) error {
 	if in.Links == 0 {
 		return o.badLinks(ino, in, "a count above 0 for a name") // I6
 	}
-	if in.IsDir() {
+	if in.IsDir() && !o.twoNames(in) {
 		in.Links = 0
 	} else {
 		in.Links--
@@ -312,6 +301,9 @@ func (o *op) drop(ino Ino, in *layout.Inode, now layout.Time) error {
 		return err
 	}
 	if o.v.holds.count(ino) > 0 {
+		if o.v.steps != nil { // Release or Close destroys it; a crash leaks it
+			return nil
+		}
 		if in.Flags&layout.FlagOrphan != 0 { // it is there already, for its truncation
 			return nil
 		}
@@ -355,6 +347,9 @@ func (o *op) rmdir(dir Ino, name string) error {
 		return ErrNotEmpty
 	}
 	ino, in, err := o.entry(dir, &din, name)
+	if err == nil {
+		err = o.countNames(ino, &in)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -403,6 +398,11 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 	if !renameFlags(flags) {
 		return ErrInvalid
 	}
+	if flags&(RenameExchange|RenameWhiteout) != 0 {
+		if err := o.v.needsJournal("an exchange or whiteout"); err != nil {
+			return err
+		}
+	}
 	oin, err := o.directory(odir)
 	if err != nil {
 		return err
@@ -444,7 +444,10 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 	target := Ino(nd.Ino)
 	var tin layout.Inode
 	if found {
-		if tin, err = o.child(ndir, &nd); err != nil {
+		if tin, err = o.child(ndir, &nd); err == nil {
+			err = o.countNames(target, &tin)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -40,8 +40,19 @@ func newImage(t testing.TB, blockSize int, size int64) *image {
 
 func makeImage(tb fataler, blockSize int, size int64) *image {
 	tb.Helper()
+	return formatImage(tb, size, volume.FormatOptions{BlockSize: blockSize})
+}
+
+// makeOrdered is makeImage without a journal.
+func makeOrdered(tb fataler, blockSize int, size int64) *image {
+	tb.Helper()
+	return formatImage(tb, size, volume.FormatOptions{BlockSize: blockSize, NoJournal: true})
+}
+
+func formatImage(tb fataler, size int64, o volume.FormatOptions) *image {
+	tb.Helper()
 	im := &image{tb: tb, dev: disk.NewMemory(size), now: 1_000_000}
-	o := volume.FormatOptions{BlockSize: blockSize, UUID: [16]byte{7}, HashKey: [16]byte{9}, Now: time.Unix(1_000_000, 0)}
+	o.UUID, o.HashKey, o.Now = [16]byte{7}, [16]byte{9}, time.Unix(1_000_000, 0)
 	if err := volume.Format(im.dev, o); err != nil {
 		tb.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,7 +22,8 @@ type Volume struct {
 	seeds    layout.Seeds
 	opt      Options
 	readOnly bool
-	log      *journal.Log
+	log      store
+	steps    *steps // without a journal: those of the running operation
 	recovery *journal.Report
 
 	commitMu sync.Mutex // one commit at a time; taken before mu
@@ -117,8 +119,8 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	if want := int64(g.Blocks) * int64(g.BlockSize); dev.Size() < want {
 		return nil, fmt.Errorf("%w: it has %d bytes, its superblock says %d", ErrTruncated, dev.Size(), want)
 	}
-	if g.RunBlocks == 0 || s.Copies != 1 {
-		return nil, errors.New("volumes without a journal or with two copies are not supported yet")
+	if s.Copies != 1 {
+		return nil, errors.New("volumes with two copies are not supported yet")
 	}
 	readOnly := opt.ReadOnly
 	if s.ROCompat&^layout.ROCompatKnown != 0 && !readOnly {
@@ -129,10 +131,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	}
 	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]int{},
 		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
-	if v.recovery, err = journal.Recover(dev, &v.g, v.seeds); err != nil {
-		return nil, err
-	}
-	if v.log, err = journal.Open(dev, &v.g, v.seeds, v.recovery, journal.Options{}); err != nil {
+	if err := v.openStore(); err != nil {
 		return nil, err
 	}
 	if v.cache, err = newCache(opt.CacheBytes, g.BlockSize); err != nil {
@@ -146,6 +145,22 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	return v, nil
 }
 
+// openStore replays the journal and goes on with it, if there is one.
+func (v *Volume) openStore() error {
+	var err error
+	if v.recovery, err = journal.Recover(v.dev, &v.g, v.seeds); err != nil {
+		return err
+	}
+	if v.g.RunBlocks == 0 {
+		disk := &inPlace{dev: v.dev, blockSize: int64(v.g.BlockSize)}
+		v.log, v.steps = disk, &steps{disk: disk, named: map[Ino]struct{}{}, counted: map[uint64]struct{}{}}
+		return nil
+	}
+	l, err := journal.Open(v.dev, &v.g, v.seeds, v.recovery, journal.Options{})
+	v.log = l
+	return err
+}
+
 // start reads the totals and frees the orphans that a crash left.
 func (v *Volume) start() error {
 	b, err := v.committed(v.g.TotalsBlock(), layout.KindTotals)
@@ -157,6 +172,9 @@ func (v *Volume) start() error {
 		return err
 	}
 	v.totals = *t
+	if v.steps != nil {
+		return v.recountTotals()
+	}
 	orphans, err := v.loadOrphans()
 	if err != nil {
 		return err
@@ -218,7 +236,10 @@ func (v *Volume) Close() error {
 
 	var err error
 	if !v.readOnly {
-		err = v.Sync()
+		v.mu.Lock()
+		err = v.freeHeld()
+		v.mu.Unlock()
+		err = cmp.Or(err, v.Sync())
 		v.commitMu.Lock()
 		if err == nil {
 			err = v.log.Close()

@@ -187,14 +187,20 @@ func TestModel(t *testing.T) {
 		size    int64
 		largest int
 		cache   int64
-	}{{1024, 1 << 20, 60_000, 0}, {4096, 4 << 20, 200_000, 0}, {1024, 24 << 20, 3 << 20, 1 << 20}, {2048, 3 << 20, 100_000, 0}} {
-		t.Run(fmt.Sprintf("%d-%d", c.block, c.size), func(t *testing.T) {
+		ordered bool
+	}{
+		{1024, 1 << 20, 60_000, 0, false}, {4096, 4 << 20, 200_000, 0, false}, {1024, 24 << 20, 3 << 20, 1 << 20, false}, {2048, 3 << 20, 100_000, 0, false},
+		{1024, 800 << 10, 60_000, 0, true}, {1024, 24 << 20, 3 << 20, 1 << 20, true}, {4096, 3 << 20, 200_000, 0, true},
+	} {
+		t.Run(fmt.Sprintf("%d-%d-%v", c.block, c.size, c.ordered), func(t *testing.T) {
 			seeds := uint64(6)
 			if testing.Short() {
 				seeds = 1
 			}
 			for seed := range seeds {
-				v, mem := newVolume(t, c.size, testFormat(c.block), Options{CacheBytes: c.cache})
+				f := testFormat(c.block)
+				f.NoJournal = c.ordered
+				v, mem := newVolume(t, c.size, f, Options{CacheBytes: c.cache})
 				r := rand.New(rand.NewPCG(seed, 1))
 				m := model{}
 				full := 0

@@ -67,10 +67,14 @@ type attrs struct {
 	ino  Ino
 	in   *layout.Inode
 	near uint64 // where blocks are looked for
+
+	// fresh: a changed stream goes to other blocks, so that the inode goes from one chain to
+	// the other.
+	fresh bool
 }
 
 func (o *op) attrs(ino Ino, in *layout.Inode) *attrs {
-	return &attrs{o, &o.v.g, ino, in, o.v.near(ino)}
+	return &attrs{o, &o.v.g, ino, in, o.v.near(ino), o.v.steps != nil}
 }
 
 // xattrs reads all attributes of an inode.
@@ -160,6 +164,11 @@ func (a *attrs) put(list []layout.Xattr) error {
 		copy(in.Inline[layout.InlineSize-len(p):], p)
 		in.XattrLen = uint8(len(p))
 		return a.free(&in.Xattr, 0)
+	}
+	if a.fresh {
+		if err := a.free(&in.Xattr, 0); err != nil {
+			return err
+		}
 	}
 	return a.chain(p)
 }

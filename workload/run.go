@@ -126,6 +126,7 @@ func (r *Run) FormatOptions() volume.FormatOptions {
 		SectorSize:     r.Script.Image.Sector,
 		InodesPerGroup: r.Script.Image.Inodes,
 		RunBlocks:      r.Script.Image.Run,
+		NoJournal:      r.Script.Image.None,
 		Reserved:       r.Script.Image.Reserved,
 		Size:           r.Script.Image.Size,
 		Now:            r.clock.read(),

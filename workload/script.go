@@ -132,6 +132,7 @@ type Image struct {
 	Block  int    // bytes, 1024 by default
 	Sector int    // bytes, 512 by default
 	Run    uint64 // blocks of one log run
+	None   bool   // no journal: the ordered mode
 	Inodes uint32 // per group
 
 	Reserved uint64 // blocks kept back for operations that free some
@@ -393,6 +394,10 @@ func (im *Image) set(word string) error {
 	key, value, ok := strings.Cut(word, "=")
 	if !ok {
 		return fmt.Errorf("image: %q: want name=value", word)
+	}
+	if word == "journal=none" {
+		im.None = true
+		return nil
 	}
 	n, err := parseSize(value)
 	if err != nil {
@@ -849,6 +854,9 @@ func (im Image) String() string {
 		default:
 			fmt.Fprintf(&b, " %s=%d", f.key, f.n)
 		}
+	}
+	if im.None {
+		b.WriteString(" journal=none")
 	}
 	return b.String()
 }

@@ -86,6 +86,9 @@ func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Rep
 	verdict := "clean"
 	if !r.Clean() {
 		verdict = plural(r.Total, "finding") + fmt.Sprintf(", %d of them harmless", r.Harmless)
+		if r.Ordered && r.Harmless == r.Total {
+			verdict += " (a crash may leave them: there is no journal)"
+		}
 	}
 	if verbose {
 		fmt.Fprintf(w, "%s: %d data blocks verified\n", name, r.Data)

@@ -78,7 +78,7 @@ digits; # begins a comment.`,
 	f.Var(&o.sector, "sector-size", "unit of damage of the disk below: 512 or 4k")
 	f.Uint64VarP(&o.inodes, "inodes", "N", 0, "number of inodes (default: one per 16 KiB, and enough for --from)")
 	f.StringVar(&o.free, "free", "10%", "free space to add when no size is given: a size or a percentage")
-	f.StringVarP(&o.journal, "journal", "J", "", "size of each of the two copies of the log (default: by the size of the image)")
+	f.StringVarP(&o.journal, "journal", "J", "", "size of each of the two copies of the log (default: by the size of the image), or none: the ordered mode")
 	f.StringVar(&o.owner, "owner", "", "who owns all that is copied: UID:GID")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "leave out what matches this pattern: a name at any depth or, with a slash, a path from the top")
 	f.StringVar(&o.manifest, "manifest", "", "a file that says owners, modes and devices")
@@ -139,10 +139,11 @@ func (o *mkfsOptions) format(epoch time.Time) (fo volume.FormatOptions, err erro
 	if fo.Now.IsZero() {
 		fo.Now = time.Now()
 	}
-	if o.journal == "none" {
-		return fo, usage("--journal none: a volume without a journal is not built yet")
-	}
-	if o.journal != "" {
+	switch o.journal {
+	case "":
+	case "none":
+		fo.NoJournal = true
+	default:
 		n, err := parseSize(o.journal)
 		if err != nil || n < int64(fo.BlockSize) {
 			return fo, usage("--journal %q: want a size of at least a block", o.journal)

@@ -17,6 +17,13 @@ type Store interface {
 	FreeBlock(no uint64) error
 }
 
+// Mover is a Store that cannot change a block in place where others must change with it: Move
+// gives a copy to change, in a block to which the one that points to it has to point instead;
+// the old one is freed. Where no other block is needed it is Edit.
+type Mover interface {
+	Move(no uint64, k layout.Kind) (to uint64, p []byte, err error)
+}
+
 // Errors of a wrong call.
 var (
 	ErrMapped = errors.New("extents: already mapped")        // Insert over an extent
@@ -176,6 +183,24 @@ func (t *tree) store(n *node) error {
 	return nil
 }
 
+// storeBelow writes n, which up points to; it may have another block then.
+func (t *tree) storeBelow(up, n *node) error {
+	m, ok := t.s.(Mover)
+	if !ok {
+		return t.store(n)
+	}
+	no, p, err := m.Move(n.block, layout.KindExtents)
+	if err != nil {
+		return err
+	}
+	if no != n.block {
+		n.block = no
+		up.ents[n.idx].Block, up.dirty = no, true
+	}
+	t.fill(p, n)
+	return nil
+}
+
 // fill writes n into its block p, but for the header's sequence.
 func (t *tree) fill(p []byte, n *node) {
 	h := layout.DecodeHeader(p)
@@ -263,7 +288,7 @@ func (t *tree) save(path []*node, shrink bool) error {
 				continue
 			}
 		}
-		if err := t.store(n); err != nil {
+		if err := t.storeBelow(up, n); err != nil {
 			return err
 		}
 	}
@@ -327,7 +352,7 @@ func (t *tree) join(up, n *node, limit int) (bool, error) {
 		if err := t.free(right); err != nil {
 			return false, err
 		}
-		return true, t.store(left)
+		return true, t.storeBelow(up, left)
 	}
 	return false, nil
 }
