@@ -55,8 +55,9 @@ mount-kill: ## kill the server of a mount in the middle of a load of 8 processes
 CYCLES ?= 100
 
 .PHONY: bench
-bench: ## blocks written and flushes per durable operation, and speeds
+bench: build ## blocks written and flushes per durable operation, speeds, and the making of images beside other tools
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast
+	cmd/holdfast/benchimage.sh bin/holdfast
 
 .PHONY: mutants
 mutants: ## break the program on purpose: each broken variant must be caught, by the modes that can (UPDATE=1 writes docs/CRASH.md)
