@@ -20,6 +20,7 @@ const (
 	ENOSPC       Errno = "ENOSPC"
 	ENOTDIR      Errno = "ENOTDIR"
 	ENOTEMPTY    Errno = "ENOTEMPTY"
+	EOPNOTSUPP   Errno = "EOPNOTSUPP" // without a journal: see refusal
 	EPERM        Errno = "EPERM"
 )
 
@@ -33,9 +34,13 @@ func (e Errno) String() string {
 	return string(e)
 }
 
+// refusal reports whether the result is one that the model never has: a volume may refuse an
+// operation for lack of space, or because it has no journal, and must not have done any of it.
+func (e Errno) refusal() bool { return e == ENOSPC || e == EOPNOTSUPP }
+
 func (e Errno) known() bool {
 	switch e {
-	case EBADF, EEXIST, EFBIG, EINVAL, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENODATA, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EPERM:
+	case EBADF, EEXIST, EFBIG, EINVAL, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENODATA, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EOPNOTSUPP, EPERM:
 		return true
 	}
 	return false

@@ -156,6 +156,7 @@ type reader struct {
 	dirs  map[uint64]bool
 	tally tally
 	state *State // what Load builds; nil for a digest alone
+	twice bool   // a directory may have a second name
 }
 
 var readers = sync.Pool{New: func() any {
@@ -180,7 +181,7 @@ type found struct {
 
 func newReader(v *volume.Volume) *reader {
 	r := readers.Get().(*reader)
-	r.v, r.state = v, nil
+	r.v, r.state, r.twice = v, nil, false
 	clear(r.dirs)
 	clear(r.tally.seen)
 	r.tally.h = 0
@@ -229,7 +230,7 @@ func (r *reader) root() error {
 func (r *reader) node(dir, name string, a volume.Attr, depth int) error {
 	isDir := a.Mode&ModeType == ModeDir
 	fail := func(err error) error { return fmt.Errorf("%s: %w", word(dir+"/"+name), err) }
-	if isDir && r.dirs[uint64(a.Ino)] {
+	if isDir && r.dirs[uint64(a.Ino)] && !r.twice {
 		return fail(fmt.Errorf("directory %d has a second name", a.Ino)) // I7
 	}
 	if !r.tally.name(name, uint64(a.Ino)) {

@@ -168,7 +168,7 @@ func (e *ResultError) Error() string {
 func (e *ResultError) Unwrap() error { return e.Got }
 
 // Check runs the script on the model alone: an error says that an operation would not have
-// the result that the script states. An operation that must fail with ENOSPC is passed over.
+// the result that the script states. An operation that must fail with ENOSPC is passed over, and so is one with EOPNOTSUPP.
 func (s *Script) Check() error {
 	st := NewState(0o755, 0, 0, setupTime(0))
 	for i, ops := range [][]Op{s.Setup, s.Ops} {
@@ -177,7 +177,7 @@ func (s *Script) Check() error {
 			if i == 1 {
 				at = playTime(k + 1)
 			}
-			if op.Expect == ENOSPC {
+			if op.Expect.refusal() {
 				continue
 			}
 			next, want := st.Apply(op, at)
@@ -267,7 +267,7 @@ func (r *Run) step(v *volume.Volume, st *State, op Op, k int, at Time) (*State, 
 	fail := func(want Errno, got error, by string) error {
 		return &ResultError{Script: r.Script.Name, K: k, Op: op, Want: want, Got: got, By: by}
 	}
-	if !op.Any && op.Expect != ENOSPC && want != op.Expect {
+	if !op.Any && !op.Expect.refusal() && want != op.Expect {
 		return st, fail(op.Expect, orNil(want), "the model")
 	}
 	err := r.do(v, &op)
@@ -275,8 +275,10 @@ func (r *Run) step(v *volume.Volume, st *State, op Op, k int, at Time) (*State, 
 	case known && got == ENOSPC && want == OK && (op.Any || op.Expect == ENOSPC):
 		r.Full++
 		return st, nil
-	case op.Expect == ENOSPC && !op.Any:
-		return st, fail(ENOSPC, err, "the volume")
+	case known && got == EOPNOTSUPP && op.Expect == EOPNOTSUPP:
+		return st, nil
+	case op.Expect.refusal() && !op.Any:
+		return st, fail(op.Expect, err, "the volume")
 	case !known || got != want:
 		return st, fail(want, err, "the volume")
 	}
@@ -293,6 +295,7 @@ var errnos = []struct {
 	{ENOTDIR, syscall.ENOTDIR}, {EISDIR, syscall.EISDIR}, {EINVAL, syscall.EINVAL},
 	{ELOOP, syscall.ELOOP}, {ENAMETOOLONG, syscall.ENAMETOOLONG}, {ENOSPC, syscall.ENOSPC},
 	{EFBIG, syscall.EFBIG}, {EMLINK, syscall.EMLINK}, {EPERM, syscall.EPERM}, {EPERM, fs.ErrPermission}, {ENODATA, volume.ErrNoAttr},
+	{EOPNOTSUPP, volume.ErrNotSupported},
 }
 
 // errnoOf is the result that err stands for; ok is false for an error that no operation of a

@@ -22,6 +22,7 @@ const (
 	ErrInvariant                     // fsck found a breach
 	ErrIdempotence                   // opening the image again gives something else
 	ErrUnusable                      // new operations fail, or do not last
+	ErrLost                          // without a journal: what the operation in flight leaves alone is gone
 	ErrUnnoticed                     // something is lost, and it is not said, or not where
 	ErrPanic                         // the program under test fell over
 	classes
@@ -37,6 +38,7 @@ var classNames = [classes]struct{ name, meaning string }{
 	ErrInvariant:    {"invariant broken", "fsck found a breach"},
 	ErrIdempotence:  {"recovery not idempotent", "opening the image a second time gives something else"},
 	ErrUnusable:     {"not usable afterwards", "new operations fail or do not last"},
+	ErrLost:         {"lost", "what the operation in flight should have left alone is gone"},
 	ErrUnnoticed:    {"damage not noticed", "something is lost, and it is not said what"},
 	ErrPanic:        {"panic", "the program fell over"},
 }

@@ -23,6 +23,9 @@ func (x *session) check(s *crash.State) (err error) {
 	if x.soft {
 		s.Dev = &soft{Device: s.Dev}
 	}
+	if x.script.Image.None {
+		return x.checkOrdered(s, at)
+	}
 	if x.then != nil && len(s.Before) > 0 {
 		return x.checkSecond(s)
 	}
@@ -130,6 +133,21 @@ func (x *session) same(v *volume.Volume, k int) error {
 // was there before, also after opening the image again, and closed to be content with it. An
 // image without room may say so.
 func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
+	if err := x.probe(v); err != nil {
+		return err
+	}
+	if err := closed(dev); err != nil {
+		return err
+	}
+	v, err := volume.Open(dev, x.options())
+	if err != nil {
+		return fmt.Errorf("open again: %w", err)
+	}
+	return x.same(v, k)
+}
+
+// probe is what use does, up to closing the volume.
+func (x *session) probe(v *volume.Volume) error {
 	const name, other = ".holdfast-probe", ".holdfast-probe2"
 	root, err := v.Getattr(volume.Root)
 	if err != nil {
@@ -137,7 +155,7 @@ func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	}
 	a, err := v.Create(volume.Root, name, volume.NewNode{Mode: workload.ModeFile | 0o600})
 	if errors.Is(err, volume.ErrNoSpace) {
-		return nil
+		return v.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
@@ -160,13 +178,7 @@ func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	if err := v.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
-	if err := closed(dev); err != nil {
-		return err
-	}
-	if v, err = volume.Open(dev, x.options()); err != nil {
-		return fmt.Errorf("open again: %w", err)
-	}
-	return x.same(v, k)
+	return nil
 }
 
 // closed is nil if fsck finds nothing on an image that was closed, and no orphan: nobody held
