@@ -37,6 +37,9 @@ func crashExploreCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
+			if x.script.Image.None && (disaster != "" || model.decay > 0 || from.then != "") {
+				return usage("--disaster, --decay and --then are for volumes with a journal: without one nothing is promised of them")
+			}
 			w := cmd.OutOrStdout()
 			if disaster != "" {
 				switch broken, err := x.sampleDisasters(w, disaster); {
