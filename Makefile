@@ -54,6 +54,10 @@ mount-kill: ## kill the server of a mount in the middle of a load of 8 processes
 
 CYCLES ?= 100
 
+.PHONY: programs
+programs: ## real programs on a mount, also those that take long: git, SQLite, PostgreSQL, go test, stress-ng, ...
+	FUSEFS_PROGRAMS=all $(GO) test -count=1 -timeout 60m -run '^TestPrograms$$' -v ./fusefs
+
 .PHONY: bench
 bench: build ## blocks written and flushes per durable operation, speeds, and the making of images beside other tools
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast

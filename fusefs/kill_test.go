@@ -57,6 +57,7 @@ func killOnce(t *testing.T, image string, rnd *rand.Rand) {
 	if rnd.IntN(4) == 0 {
 		t.Setenv("FUSEFS_WRITEBACK", "1")
 	}
+	t.Setenv("FUSEFS_RARE", fmt.Sprint([]int{2, 20, 200}[rnd.IntN(3)]))
 	s := start(t, image)
 	var loads []*exec.Cmd
 	var outputs []io.Reader

@@ -20,6 +20,7 @@ type load struct {
 	*rand.Rand
 	own   string
 	files int
+	rare  int // one fsync for so many of some operations
 }
 
 // loadMain runs until the mount is gone, in a process of its own.
@@ -30,6 +31,8 @@ func loadMain(dir, seed string) {
 	}
 	unix.Umask(0)
 	l := &load{Rand: rand.New(rand.NewPCG(n, 2)), own: "own" + seed}
+	l.rare, _ = strconv.Atoi(os.Getenv("FUSEFS_RARE"))
+	l.rare = max(l.rare, 1)
 	if err == nil {
 		err = os.MkdirAll(l.own, 0o755)
 	}
@@ -84,7 +87,7 @@ func (l *load) file() error {
 	if err := os.Rename(name+".new", name); err != nil {
 		return err
 	}
-	if l.IntN(6) != 0 {
+	if l.IntN(l.rare) != 0 {
 		return nil
 	}
 	if err := f.Sync(); err != nil {
@@ -174,7 +177,7 @@ func (l *load) open(name string) error {
 			flags |= f
 		}
 	}
-	if l.IntN(50) == 0 {
+	if l.IntN(10*l.rare) == 0 {
 		flags |= unix.O_SYNC
 	}
 	fd, err := unix.Open(name, flags, 0o666)
@@ -191,6 +194,12 @@ func (l *load) open(name string) error {
 }
 
 func (l *load) change(fd int, name string) error {
+	if l.IntN(5*l.rare) == 0 {
+		if l.IntN(2) == 0 {
+			return unix.Fsync(fd)
+		}
+		return unix.Fdatasync(fd)
+	}
 	off, length := l.Int64N(100_000), 1+l.Int64N(30_000)
 	switch l.IntN(40) {
 	case 0, 12:
@@ -198,10 +207,6 @@ func (l *load) change(fd int, name string) error {
 	case 1, 13, 14:
 		modes := []uint32{0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_ZERO_RANGE, unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE}
 		return unix.Fallocate(fd, modes[l.IntN(len(modes))], off, length)
-	case 2:
-		return unix.Fsync(fd)
-	case 3:
-		return unix.Fdatasync(fd)
 	case 4:
 		return l.mapped(fd)
 	case 5, 15:

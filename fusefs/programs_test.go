@@ -18,7 +18,6 @@ func sh(t *testing.T, dir, script string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-ec", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s\n%v\n%s", script, err, out)
@@ -35,37 +34,60 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// goSource is a tree of the Go distribution.
-func goSource(t *testing.T) string {
+// TestPrograms runs testdata/programs/*.sh on a mount, each in an empty directory. Lines at the head of a script:
+// "# needs PROGRAM..." without which it is skipped, "# long" for one that only runs where FUSEFS_PROGRAMS=all;
+// a script may also say "skip: WHY". In the environment: HOST, a directory that is not on the mount,
+// and REPOSITORY, a git repository. Where one fails, what it does on the host's file system is shown beside it.
+func TestPrograms(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/programs/*.sh")
+	if err != nil || len(scripts) < 5 {
+		t.Fatal(scripts, err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".sh"), func(t *testing.T) {
+			text, err := os.ReadFile(script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				switch words := strings.Fields(line); {
+				case len(words) > 1 && words[1] == "needs":
+					need(t, words[2:]...)
+				case line == "# long\n" && (testing.Short() || os.Getenv("FUSEFS_PROGRAMS") != "all"):
+					t.Skip("it takes long: make programs")
+				}
+			}
+			s := start(t, newImage(t, 1<<30))
+			out, err := program(t, s.dir, string(text))
+			if err != nil {
+				host, herr := program(t, openDir(t), string(text))
+				t.Fatalf("%v\n%s\non the host: %v\n%s", err, out, herr, host)
+			}
+			if why, ok := strings.CutPrefix(out, "skip: "); ok {
+				t.Skip(why)
+			}
+			if testing.Verbose() {
+				t.Log(out)
+			}
+			s.stop(t)
+		})
+	}
+}
+
+// program runs a script in a directory.
+func program(t *testing.T, dir, script string) (string, error) {
 	t.Helper()
-	return filepath.Join(strings.TrimSpace(sh(t, ".", "go env GOROOT")), "src", "archive")
-}
-
-// A tree copied with cp -a is the tree: content, modes, times, links.
-func TestCopyTree(t *testing.T) {
-	need(t, "go", "cp", "diff", "tar", "cmp")
-	s := start(t, newImage(t, 128<<20))
-	src := goSource(t)
-	sh(t, s.dir, "cp -a "+src+" copy; diff -r "+src+" copy; ln copy/tar/common.go hard; ln -s copy soft; cp -a . ../again")
-	list := `find . -mindepth 1 -printf '%p %M %n %s %T@ %l\n' | grep -v '^\S* d' | sort`
-	want := sh(t, filepath.Join(filepath.Dir(s.dir), "again"), list)
-	if got := sh(t, s.dir, list); got != want || !strings.Contains(got, "hard") {
-		t.Errorf("copied back it is\n%s\nwant\n%s", want, got)
+	repository, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
 	}
-	sh(t, s.dir, "tar cf ../t.tar copy; mkdir out; tar xf ../t.tar -C out; diff -r copy out/copy; rm -r copy out; [ \"$(ls)\" = \"$(printf 'hard\nsoft')\" ]")
-	s.stop(t)
-}
-
-// git is content with the mount, and so is its check of everything.
-func TestGit(t *testing.T) {
-	need(t, "go", "git")
-	s := start(t, newImage(t, 128<<20))
-	src := goSource(t)
-	sh(t, s.dir, "git init -q .; cp -r "+src+" .; git add .; git commit -qm one; echo more >> archive/tar/common.go; git commit -qam two; git gc -q; git fsck --strict; git diff --quiet HEAD; git checkout -q HEAD~1; git status --short")
-	if out := sh(t, s.dir, "git status --short; git stash list; git log --oneline | wc -l"); strings.TrimSpace(out) != "1" {
-		t.Errorf("git says %s", out)
-	}
-	s.stop(t)
+	cmd := exec.Command("bash", "-eu", "-c", "umask 022\n"+script)
+	cmd.Dir = dir
+	host := openDir(t)
+	cmd.Env = append(os.Environ(), "HOST="+host, "REPOSITORY="+repository, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // The listing of a directory stays right while names come and go: what is there all the time is seen once.

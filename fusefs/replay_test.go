@@ -251,7 +251,8 @@ func (d *differences) look(inos ...volume.Ino) {
 
 func (d *differences) String() string {
 	var s strings.Builder
-	for _, ino := range slices.Sorted(maps.Keys(d.inos)) {
+	inos := slices.Sorted(maps.Keys(d.inos))
+	for _, ino := range inos[:min(len(inos), 5)] {
 		for _, side := range []struct {
 			name string
 			n    *inode
@@ -262,6 +263,9 @@ func (d *differences) String() string {
 				fmt.Fprintf(&s, "inode %d %s %o %d:%d, %d links, %d:%d, %d bytes, %v, %v\n", ino, side.name, n.mode, n.uid, n.gid, n.links, n.major, n.minor, len(n.data), n.names, n.xattrs)
 			}
 		}
+	}
+	if len(inos) > 5 {
+		fmt.Fprintf(&s, "and %d more", len(inos)-5)
 	}
 	return s.String()
 }
