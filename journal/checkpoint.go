@@ -64,7 +64,7 @@ func (l *Log) header(epoch uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.headSeq, l.newer = h.Sequence, copy
-	l.oldTail, l.tail = l.tail, h.Tail
+	l.oldTail, l.tail, l.tailSeq = l.tail, h.Tail, h.TailSeq
 	return nil
 }
 

@@ -69,6 +69,7 @@ type Log struct {
 	epoch   uint64
 	head    uint64 // position of the next sector
 	tail    uint64 // of the newer header
+	tailSeq uint64 // the transaction that begins there
 	oldTail uint64 // of the older header: space before it may be reused
 	headSeq uint64 // sequence of the newer header
 	newer   int    // the copy that holds the newer header
@@ -98,7 +99,7 @@ func Open(dev disk.Device, g *layout.Geometry, s layout.Seeds, r *Report, _ Opti
 		return nil, err
 	}
 	return &Log{dev: dev, g: *g, seeds: s, sectors: n, payload: layout.LogPayload(g.SectorSize),
-		epoch: r.Epoch, head: r.Head, tail: r.Head, oldTail: r.Head, headSeq: r.headSeq, newer: r.newer,
+		epoch: r.Epoch, head: r.Head, tail: r.Head, tailSeq: r.LastSeq + 1, oldTail: r.Head, headSeq: r.headSeq, newer: r.newer,
 		seq: r.LastSeq, flushed: r.LastSeq, real: r.LastSeq, settled: r.LastSeq, fresh: !r.owned,
 		pinned: map[uint64][]byte{}}, nil
 }

@@ -31,7 +31,8 @@ const (
 var Purposes = []Purpose{PurposeSuperblock, PurposeLogHead, PurposeLog, PurposeTotals, PurposeBitmap, PurposeSums,
 	PurposeInodes, PurposeDirectory, PurposeIndex, PurposeAttributes, PurposeData}
 
-// Use is what blocks are used for. All but data are single blocks; data is a run of a file.
+// Use is what blocks are used for: data and the blocks of directories come in runs, all others one
+// by one.
 type Use struct {
 	Purpose Purpose
 	Kind    layout.Kind // of a metadata block with a header, layout.KindInodes otherwise
@@ -40,7 +41,7 @@ type Use struct {
 	Copy    int         // of a superblock 0, 1 or 2 (the backup), of a log header 0 or 1, of the log run A (0) or B (1)
 	Group   uint64      // of bitmaps and tables
 	Ino     Ino         // whose it is; of an inode table the first inode in the block; else 0
-	Index   uint64      // among its owner's blocks of this kind; of data the first logical block
+	Index   uint64      // among its owner's blocks of this kind, of the first one; of data the logical block
 
 	gen uint32 // of the inode
 }
@@ -88,7 +89,8 @@ func (v *Volume) Uses(fn func(u Use) bool, lost func(u Use, err error)) error {
 		}
 		return nil
 	}
-	if err := v.walkUses(visit, lost); err != errStop { //nolint:errorlint // it is never wrapped
+	w := &usesWalk{v: v, visit: visit, lost: lost, between: func() error { return nil }}
+	if err := w.walk(); err != errStop { //nolint:errorlint // it is never wrapped
 		return err
 	}
 	return nil
@@ -98,13 +100,14 @@ func (v *Volume) Uses(fn func(u Use) bool, lost func(u Use, err error)) error {
 // view that found them (o is not nil then), as many at a time as one leaf of a map or an index
 // names, so that who looks at them knows that they are still what the walk says.
 type usesWalk struct {
-	v     *Volume
-	visit func(o *op, u Use) error
-	lost  func(u Use, err error)
+	v       *Volume
+	visit   func(o *op, u Use) error
+	lost    func(u Use, err error)
+	between func() error // called where no view is open: here one may wait
 }
 
-func (v *Volume) walkUses(visit func(o *op, u Use) error, lost func(u Use, err error)) error {
-	w := &usesWalk{v, visit, lost}
+func (w *usesWalk) walk() error {
+	v := w.v
 	if err := w.front(); err != nil {
 		return err
 	}
@@ -176,6 +179,9 @@ func (w *usesWalk) group(group uint64) error {
 		if err := w.visit(nil, u); err != nil {
 			return err
 		}
+		if err := w.between(); err != nil {
+			return err
+		}
 	}
 	for i := range init {
 		ino := Ino(g.InodeNumber(group, i))
@@ -214,7 +220,10 @@ func (w *usesWalk) inode(ino Ino, known bool) error {
 			gen = in.Generation
 			return fn(o, &in)
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return w.between()
 	}
 	last := []uint64(nil) // index nodes above the part before
 	dir := false
@@ -284,24 +293,19 @@ func (w *usesWalk) extents(o *op, ino Ino, in *layout.Inode, list []layout.Exten
 	bs := uint64(w.v.g.BlockSize)
 	end := (in.Size + bs - 1) / bs
 	for _, e := range list {
-		if !in.IsDir() {
-			if e.Unwritten || e.Logical >= end {
-				continue
-			}
-			u := Use{Purpose: PurposeData, Block: e.Block, Count: min(uint64(e.Len), end-e.Logical), Ino: ino, Index: e.Logical, gen: in.Generation}
-			if err := w.visit(o, u); err != nil {
-				return err
-			}
+		u := Use{Purpose: PurposeData, Block: e.Block, Count: uint64(e.Len), Ino: ino, Index: e.Logical, gen: in.Generation}
+		switch {
+		case !in.IsDir() && (e.Unwritten || e.Logical >= end):
 			continue
+		case !in.IsDir():
+			u.Count = min(u.Count, end-e.Logical)
+		case u.Index >= layout.SpaceBase:
+			u.Purpose, u.Kind, u.Index = PurposeIndex, layout.KindDirSpace, u.Index-layout.SpaceBase
+		default:
+			u.Purpose, u.Kind = PurposeDirectory, layout.KindDirLeaf
 		}
-		for i := range uint64(e.Len) {
-			u := w.owned(ino, in, PurposeDirectory, layout.KindDirLeaf, e.Block+i, e.Logical+i)
-			if u.Index >= layout.SpaceBase {
-				u.Purpose, u.Kind, u.Index = PurposeIndex, layout.KindDirSpace, u.Index-layout.SpaceBase
-			}
-			if err := w.visit(o, u); err != nil {
-				return err
-			}
+		if err := w.visit(o, u); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -110,7 +110,7 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 	root.PersistentFlags().Var(&imageOffset, "offset", "where in the file the image begins (inside a partitioned disk)")
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { offsetGiven = cmd.Flags().Changed("offset") }
 	root.AddCommand(
-		mkfsCommand(), fsckCommand(), faultCommand(),
+		mkfsCommand(), fsckCommand(), faultCommand(), scrubCommand(),
 		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),
 		cpCommand(), mkdirCommand(), mknodCommand(), touchCommand(), truncateCommand(), chmodCommand(), chownCommand(),
 		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(), tarCommand(),

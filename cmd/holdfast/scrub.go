@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/disk"
+	"holdfast/layout"
+	"holdfast/volume"
+)
+
+// Exit statuses of scrub, as those of fsck(8).
+const (
+	scrubHealed  = 1 // damage was found, and all of it is healed
+	scrubDamage  = 4 // damage is left
+	scrubFailure = 8 // the scrub could not be made
+)
+
+func scrubCommand() *cobra.Command {
+	var no, asJSON, quiet bool
+	var rate sizeFlag
+	c := &cobra.Command{
+		Use:   "scrub IMAGE",
+		Short: "Read and verify every block in use, and heal what can be healed",
+		Long: `Read and verify every block in use, in all copies: superblocks, log, totals, bitmaps, tables,
+directories, indexes, attributes and data. In an image of two copies what one has lost is
+rewritten from the other. With one copy a superblock is rewritten from its twins, the log from
+its other run, and what the log still holds goes home; all other damage is named.
+
+Exit status: 0 clean, 1 damage found and all healed, 2 wrong command line, 4 damage left, 8 the
+scrub could not be made.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			s, err := scrubImage(ctx, cmd.ErrOrStderr(), args[0], no, rate.n)
+			if err != nil {
+				return &statusError{scrubFailure, err}
+			}
+			switch {
+			case asJSON:
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetEscapeHTML(false)
+				err = e.Encode(s)
+			default:
+				err = s.print(cmd.OutOrStdout(), quiet)
+			}
+			if err != nil {
+				return &statusError{scrubFailure, err}
+			}
+			return s.status()
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&no, "no", "n", false, "only look: heal nothing")
+	f.Var(&rate, "rate", "read at most so many bytes a second")
+	f.BoolVarP(&quiet, "quiet", "q", false, "only damage")
+	f.BoolVar(&asJSON, "json", false, "the report as JSON")
+	return c
+}
+
+// scrubbed is the JSON of a scrub.
+type scrubbed struct {
+	Image    string         `json:"image"`
+	ImageB64 string         `json:"image_b64,omitempty"`
+	Copies   int            `json:"copies"`
+	Blocks   uint64         `json:"blocks"`
+	Bytes    int64          `json:"bytes"`
+	Seconds  float64        `json:"seconds"`
+	InMemory uint64         `json:"blocks_in_memory,omitempty"`
+	Damaged  uint64         `json:"damaged"`
+	Healed   uint64         `json:"healed"`
+	Left     uint64         `json:"left"`
+	OnTheWay int64          `json:"healed_by_opening,omitempty"` // replicas that opening the image has mended
+	Kinds    []scrubKind    `json:"kinds,omitempty"`
+	Damage   []scrubDamaged `json:"damage,omitempty"`
+}
+
+type scrubKind struct {
+	Kind    volume.Purpose `json:"kind"`
+	Blocks  uint64         `json:"blocks"`
+	Damaged uint64         `json:"damaged"`
+	Healed  uint64         `json:"healed"`
+}
+
+type scrubDamaged struct {
+	Kind    volume.Purpose `json:"kind"`
+	Block   uint64         `json:"block"`
+	Holds   string         `json:"holds"`
+	Inode   volume.Ino     `json:"inode,omitempty"`
+	Path    string         `json:"path,omitempty"`
+	PathB64 string         `json:"path_b64,omitempty"`
+	Why     string         `json:"why"`
+	Copies  []string       `json:"copies,omitempty"` // of a two-copy image: what was found on each
+	Healed  bool           `json:"healed"`
+}
+
+// scrubImage opens an image and scrubs it. Damage that keeps it from being opened is damage, too.
+func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool, rate int64) (*scrubbed, error) {
+	im, err := openImage(name, !look)
+	var ce *layout.CorruptError
+	if errors.As(err, &ce) {
+		return &scrubbed{Image: name, ImageB64: b64(name), Damaged: 1, Left: 1, Damage: []scrubDamaged{
+			{Block: ce.Block, Holds: ce.What, Why: "the image cannot be opened: " + ce.Error()}}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	var add func(int64)
+	var done func()
+	shown := int64(0)
+	r, err := im.Scrub(ctx, volume.ScrubOptions{Rate: rate, Progress: func(n, total int64) {
+		if add == nil {
+			add, done = byteBar(terminal, "scrub", total)
+		}
+		if n > shown {
+			add(n - shown)
+			shown = n
+		}
+	}})
+	if done != nil {
+		done()
+	}
+	if err = im.close(err); err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("%s: interrupted", name)
+		}
+		return nil, err
+	}
+	s := &scrubbed{Image: name, ImageB64: b64(name), Copies: r.Copies, Blocks: r.Blocks, Bytes: r.Bytes, Seconds: time.Since(start).Seconds(),
+		InMemory: r.InMemory, Damaged: r.Damaged, Healed: r.Healed, Left: r.Damaged - r.Healed}
+	for _, p := range volume.Purposes {
+		if c, ok := r.Counts[p]; ok {
+			s.Kinds = append(s.Kinds, scrubKind{p, c.Blocks, c.Damaged, c.Healed})
+		}
+	}
+	for _, d := range r.Damage {
+		x := scrubDamaged{Kind: d.Use.Purpose, Block: d.Use.Block, Holds: holdsText(d.Use, im.blockSize), Inode: d.Use.Ino, Path: d.Path,
+			PathB64: b64(d.Path), Why: d.Why, Healed: d.Healed}
+		if r.Copies == 2 && d.Copies != [2]disk.Copy{} {
+			x.Copies = []string{d.Copies[0].String(), d.Copies[1].String()}
+		}
+		s.Damage = append(s.Damage, x)
+	}
+	return s, nil
+}
+
+// holdsText says what a damaged block holds: of a block of many things, which of them.
+func holdsText(u volume.Use, blockSize int) string {
+	switch u.Purpose {
+	case volume.PurposeInodes:
+		return fmt.Sprintf("inode %d", u.Ino)
+	case volume.PurposeData:
+		return u.String() + fmt.Sprintf(", bytes %d to %d", u.Index*uint64(blockSize), (u.Index+1)*uint64(blockSize)-1)
+	}
+	return u.String()
+}
+
+// status is the exit status.
+func (s *scrubbed) status() error {
+	switch {
+	case s.Left > 0:
+		return &statusError{scrubDamage, nil}
+	case s.Damaged > 0 || s.OnTheWay > 0:
+		return &statusError{scrubHealed, nil}
+	}
+	return nil
+}
+
+// print is the report as text: the damage, a table of the kinds, and the verdict.
+func (s *scrubbed) print(w io.Writer, quiet bool) error {
+	for _, d := range s.Damage {
+		line := fmt.Sprintf("%s: block %d: %s", quoteName(s.Image), d.Block, d.Holds)
+		if d.Path != "" {
+			line += ", " + quoteName(d.Path)
+		}
+		line += ": " + d.Why
+		if d.Copies != nil {
+			line += fmt.Sprintf(" (copy 0 %s, copy 1 %s)", d.Copies[0], d.Copies[1])
+		}
+		if d.Healed {
+			line += ": healed"
+		} else {
+			line += ": NOT healed"
+		}
+		fmt.Fprintln(w, line)
+	}
+	if n := int(s.Damaged) - len(s.Damage); n > 0 {
+		fmt.Fprintf(w, "%s: and %d more\n", quoteName(s.Image), n)
+	}
+	if !quiet && len(s.Kinds) > 0 {
+		fmt.Fprintf(w, "%-16s %9s %9s %9s\n", "kind", "blocks", "damaged", "healed")
+		for _, k := range s.Kinds {
+			fmt.Fprintf(w, "%-16s %9d %9s %9s\n", k.Kind, k.Blocks, orDash(k.Damaged), orDash(k.Healed))
+		}
+	}
+	verdict := "clean"
+	switch {
+	case s.Left > 0:
+		verdict = fmt.Sprintf("%d damaged, %d healed, %d LEFT", s.Damaged, s.Healed, s.Left)
+	case s.Damaged > 0:
+		verdict = fmt.Sprintf("%d damaged, all healed", s.Damaged)
+	}
+	if s.OnTheWay > 0 {
+		verdict += fmt.Sprintf(", %s healed by opening it", plural(int(s.OnTheWay), "place"))
+	}
+	if s.Copies == 0 { // it could not be opened
+		_, err := fmt.Fprintf(w, "%s: %s\n", quoteName(s.Image), verdict)
+		return err
+	}
+	copies := "1 copy"
+	if s.Copies == 2 {
+		copies = "2 copies"
+	}
+	if quiet && s.Damaged == 0 && s.OnTheWay == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s: %s: %d blocks, %s, %s in %.2f s (%s/s)\n", quoteName(s.Image), verdict, s.Blocks, copies,
+		human(uint64(s.Bytes)), s.Seconds, human(uint64(float64(s.Bytes)/max(s.Seconds, 1e-6))))
+	return err
+}
+
+// orDash is a number, or a dash in place of zero: what is not zero strikes the eye.
+func orDash(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatUint(n, 10)
+}
