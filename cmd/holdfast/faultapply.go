@@ -58,8 +58,9 @@ func (t *faultTarget) plan(o *faultOptions, picked []pick, random *rand.Rand) ([
 			}
 		default:
 			for s := 0; s < len(h.after); s += ss {
-				bit := random.IntN(t.used(p, s, ss) * 8)
-				h.after[s+bit/8] ^= 1 << (bit % 8)
+				from, n := t.used(p, s, ss)
+				bit := random.IntN(n * 8)
+				h.after[s+from+bit/8] ^= 1 << (bit % 8)
 			}
 		}
 		list = append(list, h)
@@ -67,16 +68,20 @@ func (t *faultTarget) plan(o *faultOptions, picked []pick, random *rand.Rand) ([
 	return list, nil
 }
 
-// used is how many bytes of a sector, s bytes into what is harmed, hold anything: a bit behind
-// a superblock or a log header is nobody's.
-func (t *faultTarget) used(p pick, s, ss int) int {
+// used is the part of a sector, s bytes into what is harmed, that holds what was picked: a bit
+// behind a superblock is nobody's, and one beside an inode is another's.
+func (t *faultTarget) used(p pick, s, ss int) (from, n int) {
 	switch {
 	case p.use.Purpose == volume.PurposeSuperblock && s == 0:
-		return layout.SuperblockSize
+		return 0, layout.SuperblockSize
 	case p.use.Purpose == volume.PurposeLogHead && s == 0:
-		return layout.LogHeadSize
+		return 0, layout.LogHeadSize
+	case p.use.Purpose == volume.PurposeInodes && p.sector >= 0:
+		if _, off := t.g.InodePlace(uint64(p.use.Ino)); off/ss == p.sector {
+			return off % ss, layout.InodeSize
+		}
 	}
-	return ss
+	return 0, ss
 }
 
 // harm is a pick with what is there now.
