@@ -4,6 +4,7 @@ package fusefs
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -23,6 +24,8 @@ type fileSystem struct {
 	blockSize uint64
 	sync      bool // every change is durable before it is answered
 	writeback bool // the kernel keeps written pages back
+
+	forgetting sync.RWMutex // held for reading by who forgets
 }
 
 func newFileSystem(v *volume.Volume, blockSize int, o *Options) *fileSystem {
@@ -108,10 +111,16 @@ func (f *fileSystem) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, ou
 
 // Forget undoes lookups. There is nobody to tell of an error; an inode that could not be destroyed
 // stays on the orphan list.
-func (f *fileSystem) Forget(node, lookups uint64) { _ = f.nodes.forget(ino(node), lookups) }
+func (f *fileSystem) Forget(node, lookups uint64) {
+	f.forgetting.RLock()
+	defer f.forgetting.RUnlock()
+	_ = f.nodes.forget(ino(node), lookups)
+}
 
-// StatFs is statfs(2).
+// StatFs is statfs(2). What an unlink before it gives back comes with a Forget: those that are under way count.
 func (f *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	f.forgetting.Lock()
+	defer f.forgetting.Unlock()
 	s, err := f.v.Statfs()
 	if err != nil {
 		return f.status(err)

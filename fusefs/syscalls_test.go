@@ -25,6 +25,8 @@ type caller struct {
 	dir   string
 	fds   map[string]int
 	snaps map[string]unix.Stat_t
+	more  []int    // other descriptors
+	maps  [][]byte // mappings
 	out   strings.Builder
 }
 
@@ -42,6 +44,12 @@ func newCaller(dir string) *caller {
 
 // end closes what is open.
 func (c *caller) end() {
+	for _, m := range c.maps {
+		_ = unix.Munmap(m)
+	}
+	for _, fd := range c.more {
+		unix.Close(fd)
+	}
 	for _, fd := range c.fds {
 		unix.Close(fd)
 	}
