@@ -79,3 +79,28 @@ func (d *Counter) Mend(p []byte, c Check, off int64) ([2]Copy, error) {
 	d.bytesRead.Add(int64(len(p)))
 	return Mend(d.under, p, c, off)
 }
+
+// Replicated is a device that is put together of replicas.
+type Replicated interface {
+	Device
+
+	// Replicas is how many there are: 1 where the other one is missing.
+	Replicas() int
+}
+
+// Replicas is how many replicas d is put together of, 0 if it is a plain device.
+func Replicas(d Device) int {
+	if r, ok := d.(Replicated); ok {
+		return r.Replicas()
+	}
+	return 0
+}
+
+// Replicas implements [Replicated].
+func (s *Stable) Replicas() int { return 2 }
+
+// Replicas implements [Replicated].
+func (o *Overlay) Replicas() int { return Replicas(o.base) }
+
+// Replicas implements [Replicated].
+func (d *Counter) Replicas() int { return Replicas(d.under) }

@@ -157,7 +157,7 @@ func (c *checker) superblocks() error {
 	var state [2]error
 	for i := range 2 {
 		p := c.raw[:layout.SuperblockSize]
-		if err := disk.ReadFull(c.dev, p, layout.SuperOffset(i)); err != nil {
+		if err := c.superblock(p, layout.SuperOffset(i)); err != nil {
 			if errors.Is(err, disk.ErrRange) {
 				return layout.ErrNotHoldfast
 			}
@@ -188,6 +188,9 @@ func (c *checker) superblocks() error {
 	}
 	c.g, c.seeds = g, layout.NewSeeds(c.super.UUID)
 	c.r.Ordered = g.RunBlocks == 0
+	if c.super.Copies == 2 && disk.Replicas(c.dev) == 0 {
+		return errors.New("a volume of two copies has to be assembled first")
+	}
 	if c.dev.Size() < int64(g.Blocks)*int64(g.BlockSize) {
 		return fmt.Errorf("the image is cut off: it has %d bytes, its superblock says %d", c.dev.Size(), int64(g.Blocks)*int64(g.BlockSize))
 	}
@@ -198,7 +201,7 @@ func (c *checker) superblocks() error {
 	}
 	p := c.raw[:layout.SuperblockSize]
 	no := uint64(g.BackupOffset()) / uint64(g.BlockSize)
-	if err := disk.ReadFull(c.dev, p, g.BackupOffset()); err != nil {
+	if err := c.superblock(p, g.BackupOffset()); err != nil {
 		c.find(BadStructure, "backup superblock", no, 0, "%v", err)
 	} else if b, err := layout.DecodeSuperblock(p); err != nil {
 		c.find(BadStructure, "backup superblock", no, 0, "%v", err)
@@ -212,12 +215,24 @@ func (c *checker) superblocks() error {
 	return nil
 }
 
+// superblock reads a slot: of replicas the newest that is good, else whatever is there.
+func (c *checker) superblock(p []byte, off int64) error {
+	if off+int64(len(p)) > c.dev.Size() {
+		return disk.ErrRange
+	}
+	_, err := c.dev.ReadChecked(p, disk.Check{Want: layout.Residue, Version: layout.SuperblockVersion}, off)
+	if errors.Is(err, disk.ErrChecksum) {
+		return disk.ReadFull(c.dev, p, off)
+	}
+	return err
+}
+
 // logHeads checks that a header of the log is good; the other may have been interrupted.
 func (c *checker) logHeads() {
 	var last error
 	for i := range 2 {
 		p := c.raw[:layout.LogHeadSize]
-		_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Head(i), Want: layout.Residue}, int64(c.g.LogHead(i))*int64(c.g.BlockSize))
+		_, err := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Head(i), Want: layout.Residue, Version: layout.LogHeadVersion}, int64(c.g.LogHead(i))*int64(c.g.BlockSize))
 		if err == nil {
 			if _, err = layout.DecodeLogHead(p, i, c.g.LogHead(i), c.seeds); err == nil {
 				return
@@ -229,15 +244,22 @@ func (c *checker) logHeads() {
 }
 
 // checked is a checked read of one place.
-func (c *checker) checked(p []byte, seed, want uint32, off int64) error {
+func (c *checker) checked(p []byte, check disk.Check, off int64) error {
 	c.place[0] = off
-	_, err := c.dev.ReadChecked(p, disk.Check{Seed: seed, Want: want}, c.place[:]...)
+	_, err := c.dev.ReadChecked(p, check, c.place[:]...)
 	return err
 }
 
+func (c *checker) inodeCheck(ino uint64) disk.Check {
+	return disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeVersion}
+}
+
+// errReplicas says that a block is not to be read as a whole.
+var errReplicas = errors.New("kept on two replicas")
+
 // block reads a self-checked block into p.
 func (c *checker) block(p []byte, no uint64) error {
-	err := c.checked(p, c.seeds.Block(no), layout.Residue, int64(no)*int64(c.g.BlockSize))
+	err := c.checked(p, disk.Check{Seed: c.seeds.Block(no), Want: layout.Residue, Version: layout.BlockVersion}, int64(no)*int64(c.g.BlockSize))
 	if errors.Is(err, disk.ErrChecksum) {
 		return errors.New("checksum does not match")
 	}
@@ -314,12 +336,16 @@ func (c *checker) readInodes() {
 		var free, dirs uint32
 		for i := uint32(0); i < init; i += uint32(per) {
 			no := c.g.InodeTable(group) + uint64(int(i)/per)
-			err := disk.ReadFull(c.dev, c.buf, int64(no)*int64(c.g.BlockSize))
+			// Of replicas each inode is wanted by itself: the whole block may be good on neither.
+			err := errReplicas
+			if c.super.Copies == 1 {
+				err = disk.ReadFull(c.dev, c.buf, int64(no)*int64(c.g.BlockSize))
+			}
 			for k := range per {
 				ino := base + uint64(i) + uint64(k) + 1
 				p := c.buf[k*layout.InodeSize : (k+1)*layout.InodeSize]
 				if err != nil { // one bad sector does not take its neighbours along
-					_, err2 := c.dev.ReadChecked(p, disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue}, int64(no)*int64(c.g.BlockSize)+int64(k*layout.InodeSize))
+					err2 := c.checked(p, c.inodeCheck(ino), int64(no)*int64(c.g.BlockSize)+int64(k*layout.InodeSize))
 					if err2 != nil {
 						if known {
 							c.broken(fmt.Sprintf("inode %d", ino), no, ino, err2)
@@ -372,7 +398,7 @@ func (c *checker) readInodes() {
 func (c *checker) inode(ino uint64) (*layout.Inode, error) {
 	no, off := c.g.InodePlace(ino)
 	p := c.raw[:layout.InodeSize]
-	if err := c.checked(p, c.seeds.Inode(ino), layout.Residue, int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
+	if err := c.checked(p, c.inodeCheck(ino), int64(no)*int64(c.g.BlockSize)+int64(off)); err != nil {
 		return nil, err
 	}
 	c.in = layout.Inode{}

@@ -142,7 +142,7 @@ func (c *checker) data(in *layout.Inode, ino uint64, list []layout.Extent) (owne
 				}
 			}
 			p := c.buf
-			if err := c.checked(p, c.seeds.Data(block, ino, in.Generation, logical), layout.DataSum(table, at), int64(block)*int64(bs)); err != nil {
+			if err := c.checked(p, disk.Check{Seed: c.seeds.Data(block, ino, in.Generation, logical), Want: layout.DataSum(table, at)}, int64(block)*int64(bs)); err != nil {
 				if errors.Is(err, disk.ErrChecksum) {
 					err = errors.New("checksum does not match")
 				}

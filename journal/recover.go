@@ -33,6 +33,7 @@ type reader struct {
 	g       *layout.Geometry
 	seeds   layout.Seeds
 	sectors uint64
+	mend    bool // replicas of data in flight
 	report  Report
 	blocks  map[uint64][]byte // what replay restores
 	spare   [][]byte          // blocks that an earlier reader restored
@@ -94,7 +95,7 @@ func (r *reader) restored(no uint64) []byte {
 
 // Scan is Recover's verdict without any write.
 func Scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, error) {
-	r, err := scan(dev, g, s)
+	r, err := scan(dev, g, s, false)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, erro
 	if g.RunBlocks == 0 {
 		return &Report{}, nil
 	}
-	r, err := scan(dev, g, s)
+	r, err := scan(dev, g, s, true)
 	if err != nil {
 		return nil, err
 	}
@@ -141,13 +142,13 @@ func Recover(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*Report, erro
 	return rep, nil
 }
 
-func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds) (*reader, error) {
+func scan(dev disk.Device, g *layout.Geometry, s layout.Seeds, mend bool) (*reader, error) {
 	n, err := runSectors(g)
 	if err != nil {
 		return nil, err
 	}
 	r := readers.Get().(*reader)
-	r.dev, r.g, r.seeds, r.sectors = dev, g, s, n
+	r.dev, r.g, r.seeds, r.sectors, r.mend = dev, g, s, n, mend
 	r.sector = slices.Grow(r.sector[:0], g.SectorSize)[:g.SectorSize]
 	head, err := r.header()
 	if err != nil {
@@ -176,7 +177,7 @@ func (r *reader) header() (*layout.LogHead, error) {
 	p := make([]byte, layout.LogHeadSize)
 	for i := range 2 {
 		no := r.g.LogHead(i)
-		_, err := r.dev.ReadChecked(p, disk.Check{Seed: r.seeds.Head(i), Want: layout.Residue}, int64(no)*int64(r.g.BlockSize))
+		_, err := r.dev.ReadChecked(p, disk.Check{Seed: r.seeds.Head(i), Want: layout.Residue, Version: layout.LogHeadVersion}, int64(no)*int64(r.g.BlockSize))
 		if err != nil {
 			why = err
 			continue
@@ -380,6 +381,12 @@ func (r *reader) parse(payload []byte) ([]layout.LogRecord, error) {
 }
 
 // missing is the first data block of a transaction that is not on the device, 0 if none.
+//
+// Of two replicas a crash may have left the data good on one and torn on the other; if the
+// transaction stays, nobody would look at the other before the first is needed no more. So
+// recovery reads both and mends: this is the cleanup of Lampson and Sturgis, for what was in
+// flight and has no other home to be written to. What the log restores is written to both
+// replicas anyway.
 func (r *reader) missing(records []layout.LogRecord) (uint64, error) {
 	r.block = slices.Grow(r.block[:0], r.g.BlockSize)[:r.g.BlockSize]
 	p := r.block
@@ -391,7 +398,13 @@ func (r *reader) missing(records []layout.LogRecord) (uint64, error) {
 		for k, sum := range rec.Sums {
 			no := rec.Block + uint64(k)
 			check := disk.Check{Seed: r.seeds.Data(no, rec.Ino, rec.Gen, rec.Logical+uint64(k)), Want: sum}
-			_, err := r.dev.ReadChecked(p, check, int64(no)*int64(r.g.BlockSize))
+			check.Whole = true
+			var err error
+			if r.mend {
+				_, err = disk.Mend(r.dev, p, check, int64(no)*int64(r.g.BlockSize))
+			} else {
+				_, err = r.dev.ReadChecked(p, check, int64(no)*int64(r.g.BlockSize))
+			}
 			if errors.Is(err, disk.ErrChecksum) || errors.Is(err, disk.ErrBadSector) {
 				return no, nil
 			}

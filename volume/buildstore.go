@@ -107,7 +107,7 @@ func (s *buildStore) block(no uint64, k layout.Kind) (*buildBlock, error) {
 
 // load reads a block that was written out.
 func (s *buildStore) load(no uint64, b *buildBlock) error {
-	check := func(p []byte, seed uint32, at int) error {
+	check := func(p []byte, seed uint32, at int) error { // nothing on the device is older than the build
 		_, err := s.dev.ReadChecked(p, disk.Check{Seed: seed, Want: layout.Residue}, int64(no)*int64(s.g.BlockSize)+int64(at))
 		if errors.Is(err, disk.ErrChecksum) {
 			return layout.Corrupt(b.kind.String(), no, at, "the device does not give back what was written", nil)

@@ -15,7 +15,7 @@ import (
 // opening it makes of it, orphans and all. The device is not written.
 func checkDevice(t testing.TB, dev disk.Device) {
 	t.Helper()
-	s, err := ReadSuperblock(dev)
+	dev, s, err := Assemble(dev, Assembly{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

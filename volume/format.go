@@ -22,7 +22,8 @@ type FormatOptions struct {
 	RunBlocks      uint64    // blocks of one log run; default: by size
 	NoJournal      bool      // the ordered mode: there is no log
 	Reserved       uint64    // blocks kept back; default: 0.5%, 8 to 1024
-	Size           int64     // bytes; default: the device's
+	Copies         int       // of every block: 1 (default) or 2, the halves of the device
+	Size           int64     // bytes, of all copies together; default: the device's
 	Now            time.Time // zero: the time
 	RootMode       uint16    // permissions of the root directory; default 0755
 	UID, GID       uint32
@@ -35,8 +36,17 @@ const (
 
 // superblock is what Format will write, with every default filled in.
 func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
-	s := &layout.Superblock{BlockSize: uint32(o.BlockSize), SectorSize: uint32(o.SectorSize), Copies: 1, UUID: o.UUID, Label: o.Label,
+	s := &layout.Superblock{BlockSize: uint32(o.BlockSize), SectorSize: uint32(o.SectorSize), Copies: uint32(o.Copies), UUID: o.UUID, Label: o.Label,
 		HashKey: o.HashKey, Sequence: 1, Root: uint64(Root), InodesPerGroup: o.InodesPerGroup, Reserved: o.Reserved, RunBlocks: o.RunBlocks}
+	switch s.Copies {
+	case 0:
+		s.Copies = 1
+	case 1:
+	case 2:
+		s.Incompat |= layout.IncompatCopies
+	default:
+		return nil, fmt.Errorf("%d copies: want 1 or 2: %w", o.Copies, ErrInvalid)
+	}
 	if s.BlockSize == 0 {
 		s.BlockSize = 4096
 	}
@@ -53,7 +63,7 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 		return nil, fmt.Errorf("label of %d bytes, at most 64: %w", len(o.Label), ErrInvalid)
 	}
 	bs := int64(s.BlockSize)
-	s.Blocks = uint64(size / bs)
+	s.Blocks = uint64(size / int64(s.Copies) / bs)
 	if s.InodesPerGroup == 0 {
 		s.InodesPerGroup = layout.DefaultInodesPerGroup(int(bs))
 		group := uint64(layout.Body(int(bs))) * 8
@@ -69,6 +79,8 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 	switch {
 	case o.NoJournal && s.RunBlocks > 0:
 		return nil, fmt.Errorf("a log run of %d blocks and no journal: %w", s.RunBlocks, ErrInvalid)
+	case o.NoJournal && s.Copies > 1: // without recovery nobody mends what a crash left different
+		return nil, fmt.Errorf("two copies and no journal: %w", ErrInvalid)
 	case o.NoJournal:
 		s.Incompat |= layout.IncompatNoJournal
 	case s.RunBlocks == 0:
@@ -221,7 +233,7 @@ func Format(dev disk.Device, o FormatOptions) error {
 		return err
 	}
 	seeds := layout.NewSeeds(s.UUID)
-	if err := voidSuperblocks(dev, &g); err != nil {
+	if dev, err = blank(dev, s, &g); err != nil {
 		return err
 	}
 	write := func(no uint64, p []byte) error {
@@ -278,12 +290,30 @@ func Format(dev disk.Device, o FormatOptions) error {
 	return writeSuperblocks(dev, &g, s)
 }
 
+// blank makes sure that a device holds no volume, and gives the one that a volume of this
+// superblock is written to.
+func blank(dev disk.Device, s *layout.Superblock, g *layout.Geometry) (disk.Device, error) {
+	var old []int64
+	if second := middle(dev); second != nil { // of what the device held, which is found by it
+		at := int64(second.Blocks) * int64(second.BlockSize)
+		old = []int64{at + layout.SuperOffset(0), at + layout.SuperOffset(1)}
+	}
+	if err := voidSuperblocks(dev, append(old, layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset())); err != nil || s.Copies == 1 {
+		return dev, err
+	}
+	dev, err := halves(dev, s)
+	if err != nil {
+		return nil, err
+	}
+	return dev, voidSuperblocks(dev, []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()})
+}
+
 // voidSuperblocks makes sure that the device holds no volume, and what it held is not opened
 // whatever becomes of the writes that follow.
-func voidSuperblocks(dev disk.Device, g *layout.Geometry) error {
+func voidSuperblocks(dev disk.Device, slots []int64) error {
 	zero, slot := make([]byte, layout.SlotSize), make([]byte, layout.SlotSize)
 	wrote := false
-	for _, off := range []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()} {
+	for _, off := range slots {
 		err := disk.ReadFull(dev, slot, off)
 		if err != nil && !isMedia(err) {
 			return err

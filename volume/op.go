@@ -312,7 +312,7 @@ func (v *Volume) fetch(no uint64, k layout.Kind, p []byte, s *spot) error {
 	if k == layout.KindInodes {
 		return v.readInodes(no, p, s)
 	}
-	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue}, s.at(int64(no)*int64(v.g.BlockSize))...)
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue, Version: layout.BlockVersion}, s.at(int64(no)*int64(v.g.BlockSize))...)
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(k.String(), no, v.g.BlockSize-4, "checksum does not match", nil)
 	}

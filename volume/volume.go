@@ -2,7 +2,6 @@ package volume
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -60,67 +59,20 @@ type Volume struct {
 	holds holdTable
 }
 
-// ReadSuperblock is the current superblock of a device: of the two live copies that are good,
-// the one with the larger sequence.
-//
-// Errors: layout.ErrNotHoldfast, ErrVersion, ErrFeature, ErrCorrupt.
-func ReadSuperblock(dev disk.Device) (*layout.Superblock, error) {
-	var best *layout.Superblock
-	var first error
-	p := make([]byte, layout.SuperblockSize)
-	for i := range 2 {
-		s, err := readSuper(dev, p, i)
-		if err != nil {
-			if first == nil || errors.Is(first, layout.ErrNotHoldfast) {
-				first = err
-			}
-			continue
-		}
-		if best == nil || s.Sequence > best.Sequence {
-			best = s
-		}
-	}
-	if best == nil {
-		return nil, first
-	}
-	return best, nil
-}
-
-func readSuper(dev disk.Device, p []byte, copy int) (*layout.Superblock, error) {
-	off := layout.SuperOffset(copy)
-	if dev.Size() < off+layout.SuperblockSize {
-		return nil, layout.ErrNotHoldfast
-	}
-	_, err := dev.ReadChecked(p, disk.Check{Want: layout.Residue}, off)
-	if errors.Is(err, disk.ErrChecksum) { // say what it is instead
-		if err := disk.ReadFull(dev, p, off); err != nil {
-			return nil, ioError(err)
-		}
-	} else if err != nil {
-		return nil, fmt.Errorf("superblock copy %d: %w", copy, ioError(err))
-	}
-	return layout.DecodeSuperblock(p)
-}
-
 // Open opens the volume on a device. The journal is replayed and orphans are freed first; with
-// ReadOnly this happens in memory and the device is not written.
+// ReadOnly this happens in memory and the device is not written. A device that holds two copies
+// is assembled, unless [Assemble] has done it.
 //
 // Errors: those of ReadSuperblock, ErrTruncated, and layout.ErrCorrupt for damage that was
 // found on the way.
 func Open(dev disk.Device, opt Options) (*Volume, error) {
-	s, err := ReadSuperblock(dev)
+	dev, s, err := Assemble(dev, Assembly{ReadOnly: opt.ReadOnly})
 	if err != nil {
 		return nil, err
 	}
 	g, err := layout.NewGeometry(s)
 	if err != nil {
 		return nil, err
-	}
-	if want := int64(g.Blocks) * int64(g.BlockSize); dev.Size() < want {
-		return nil, fmt.Errorf("%w: it has %d bytes, its superblock says %d", ErrTruncated, dev.Size(), want)
-	}
-	if s.Copies != 1 {
-		return nil, errors.New("volumes with two copies are not supported yet")
 	}
 	readOnly := opt.ReadOnly
 	if s.ROCompat&^layout.ROCompatKnown != 0 && !readOnly {

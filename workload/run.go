@@ -128,7 +128,8 @@ func (r *Run) FormatOptions() volume.FormatOptions {
 		RunBlocks:      r.Script.Image.Run,
 		NoJournal:      r.Script.Image.None,
 		Reserved:       r.Script.Image.Reserved,
-		Size:           r.Script.Image.Size,
+		Copies:         r.Script.Image.Copies,
+		Size:           r.Script.Image.Size * int64(max(1, r.Script.Image.Copies)),
 		Now:            r.clock.read(),
 		RootMode:       0o755,
 	}

@@ -134,6 +134,7 @@ type Image struct {
 	Run    uint64 // blocks of one log run
 	None   bool   // no journal: the ordered mode
 	Inodes uint32 // per group
+	Copies int    // of every block, 1 by default; Size is that of one
 
 	Reserved uint64 // blocks kept back for operations that free some
 	Dirty    int64  // bytes of dirty data above which the volume commits on its own
@@ -415,6 +416,8 @@ func (im *Image) set(word string) error {
 		im.Run = n
 	case "inodes":
 		im.Inodes, limit = uint32(n), math.MaxUint32
+	case "copies":
+		im.Copies, limit = int(n), 2
 	case "reserved":
 		im.Reserved = n
 	case "dirty":
@@ -843,7 +846,7 @@ func (im Image) String() string {
 		n   uint64
 	}{
 		{"size", uint64(im.Size)}, {"block", uint64(im.Block)}, {"sector", uint64(im.Sector)},
-		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"reserved", im.Reserved}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
+		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"copies", uint64(im.Copies)}, {"reserved", im.Reserved}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
 	} {
 		switch {
 		case f.n == 0:

@@ -97,9 +97,18 @@ func (x *session) open(dev disk.Device, opt volume.Options, at workload.Progress
 	return v, k, x.sound(dev, at, k)
 }
 
+// fsckOf lets fsck look at an image whose journal is empty.
+func fsckOf(dev disk.Device) (*fsck.Report, error) {
+	dev, _, err := volume.Assemble(dev, volume.Assembly{})
+	if err != nil {
+		return nil, err
+	}
+	return fsck.Check(dev, fsck.Options{})
+}
+
 // sound lets fsck look at an image that holds the tree after k operations.
 func (x *session) sound(dev disk.Device, at workload.Progress, k int) error {
-	r, err := fsck.Check(dev, fsck.Options{})
+	r, err := fsckOf(dev)
 	if err != nil {
 		return x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
 	}
@@ -184,7 +193,7 @@ func (x *session) probe(v *volume.Volume) error {
 // closed is nil if fsck finds nothing on an image that was closed, and no orphan: nobody held
 // anything after the crash, so that what has no name is freed by then.
 func closed(dev disk.Device) error {
-	r, err := fsck.Check(dev, fsck.Options{})
+	r, err := fsckOf(dev)
 	switch {
 	case err != nil:
 		return fmt.Errorf("fsck cannot look: %w", err)

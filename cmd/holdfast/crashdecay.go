@@ -43,7 +43,7 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 	case v == nil:
 		return x.refused(s, at, verdict)
 	case verdict.Class == workload.ErrInvariant:
-		if r, err := fsck.Check(s.Dev, fsck.Options{}); err == nil && namesDamage(r) {
+		if r, err := fsckOf(s.Dev); err == nil && namesDamage(r) {
 			return nil // what was lost has been found
 		}
 		return strict
@@ -66,7 +66,7 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 		return nil
 	}
 	s.Note("damaged")
-	r, err := fsck.Check(s.Dev, fsck.Options{})
+	r, err := fsckOf(s.Dev)
 	if err == nil && !namesDamage(r) {
 		err = errors.New(strings.Join(damaged, "; "))
 	}

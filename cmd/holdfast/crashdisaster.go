@@ -10,7 +10,6 @@ import (
 
 	"holdfast/crash"
 	"holdfast/disk"
-	"holdfast/fsck"
 	"holdfast/workload"
 )
 
@@ -124,7 +123,7 @@ func (x *session) fate(image []byte, p *crash.Point) (f fate, verdict error, err
 	case v == nil, broken.Class == workload.ErrInvariant, broken.Class == workload.ErrUnreadable, v.Recovery().Dropped:
 		return noticed, broken, nil
 	}
-	if r, err := fsck.Check(dev, fsck.Options{}); err != nil || !r.Clean() {
+	if r, err := fsckOf(dev); err != nil || !r.Clean() {
 		return noticed, broken, nil
 	}
 	if broken.Class == workload.ErrDurability {

@@ -10,6 +10,32 @@ import (
 	"holdfast/layout"
 )
 
+// labelsOf names the writes of a trace; those to the second of two copies say so.
+func labelsOf(g *layout.Geometry, s *layout.Superblock, t *disk.Trace) func(off int64, data []byte) string {
+	if s.Copies == 1 {
+		return labeler(g, s.UUID, t)
+	}
+	size := int64(g.Blocks) * int64(g.BlockSize)
+	var label [2]func(off int64, data []byte) string
+	for i := range label {
+		from := int64(i) * size
+		half := &disk.Trace{SectorSize: t.SectorSize, Base: t.Base[from : from+size]}
+		for _, e := range t.Events {
+			if e.Kind == disk.EventWrite && e.Off >= from && e.Off < from+size {
+				e.Off -= from
+				half.Events = append(half.Events, e)
+			}
+		}
+		label[i] = labeler(g, s.UUID, half)
+	}
+	return func(off int64, data []byte) string {
+		if off < size {
+			return label[0](off, data) + ", copy 0"
+		}
+		return label[1](off-size, data) + ", copy 1"
+	}
+}
+
 // labeler names each write of a trace by what it holds. Its labels are made once, from the
 // trace in its order, because what an inode block or a block of data is about can be told only
 // from what was there before and from what the log says of it.

@@ -105,7 +105,7 @@ type dumper struct {
 }
 
 func newDumper(dev disk.Device) (*dumper, error) {
-	s, err := volume.ReadSuperblock(dev)
+	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (d *dumper) structure(what string, n uint64) (any, error) {
 // block reads a self-checked metadata block.
 func (d *dumper) block(no uint64) ([]byte, error) {
 	p := make([]byte, d.g.BlockSize)
-	_, err := d.dev.ReadChecked(p, disk.Check{Seed: d.seeds.Block(no), Want: layout.Residue}, int64(no)*int64(d.g.BlockSize))
+	_, err := d.dev.ReadChecked(p, disk.Check{Seed: d.seeds.Block(no), Want: layout.Residue, Version: layout.BlockVersion}, int64(no)*int64(d.g.BlockSize))
 	if err != nil {
 		return nil, fmt.Errorf("block %d: %w", no, err)
 	}

@@ -46,7 +46,7 @@ func (d *dumper) journal() (*journalJSON, error) {
 	for i := range 2 {
 		p := make([]byte, layout.LogHeadSize)
 		h := headJSON{Copy: i}
-		_, err := d.dev.ReadChecked(p, disk.Check{Seed: d.seeds.Head(i), Want: layout.Residue}, int64(g.LogHead(i))*int64(g.BlockSize))
+		_, err := d.dev.ReadChecked(p, disk.Check{Seed: d.seeds.Head(i), Want: layout.Residue, Version: layout.LogHeadVersion}, int64(g.LogHead(i))*int64(g.BlockSize))
 		if err == nil {
 			if x, err := layout.DecodeLogHead(p, i, g.LogHead(i), d.seeds); err == nil {
 				h = headJSON{i, true, x.Sequence, x.Epoch, x.Tail, x.TailSeq}

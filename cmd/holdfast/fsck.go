@@ -100,7 +100,7 @@ func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Rep
 
 // check replays the journal into an overlay and judges what is there then; dev is not changed.
 func check(dev disk.Device, opt fsck.Options) (*fsck.Report, *journal.Report, error) {
-	s, err := volume.ReadSuperblock(dev)
+	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -41,7 +41,11 @@ func openImage(name string, write bool) (*image, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	v, err := volume.Open(f, volume.Options{ReadOnly: !write, CacheBytes: 64 << 20})
+	dev, _, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+	}
+	v, err := volume.Open(dev, volume.Options{ReadOnly: !write, CacheBytes: 64 << 20})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}

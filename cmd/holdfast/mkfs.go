@@ -26,6 +26,7 @@ type mkfsOptions struct {
 	from, label, id   string
 	blockSize, sector sizeFlag
 	inodes            uint64
+	copies            int
 	free              string
 	journal, owner    string
 	exclude           []string
@@ -77,6 +78,7 @@ digits; # begins a comment.`,
 	f.VarP(&o.blockSize, "block-size", "b", "block size: 1k, 2k or 4k")
 	f.Var(&o.sector, "sector-size", "unit of damage of the disk below: 512 or 4k")
 	f.Uint64VarP(&o.inodes, "inodes", "N", 0, "number of inodes (default: one per 16 KiB, and enough for --from)")
+	f.IntVar(&o.copies, "copies", 1, "copies of every block: 2 makes the image twice as large, and one of them may be damaged anywhere")
 	f.StringVar(&o.free, "free", "10%", "free space to add when no size is given: a size or a percentage")
 	f.StringVarP(&o.journal, "journal", "J", "", "size of each of the two copies of the log (default: by the size of the image), or none: the ordered mode")
 	f.StringVar(&o.owner, "owner", "", "who owns all that is copied: UID:GID")
@@ -129,7 +131,10 @@ func (o *mkfsOptions) format(epoch time.Time) (fo volume.FormatOptions, err erro
 	if len(o.label) > 64 {
 		return fo, usage("--label: %d bytes, at most 64", len(o.label))
 	}
-	fo = volume.FormatOptions{Label: o.label, BlockSize: int(o.blockSize.n), SectorSize: int(o.sector.n), Now: epoch}
+	fo = volume.FormatOptions{Label: o.label, BlockSize: int(o.blockSize.n), SectorSize: int(o.sector.n), Copies: o.copies, Now: epoch}
+	if o.copies != 1 && o.copies != 2 {
+		return fo, usage("--copies %d: want 1 or 2", o.copies)
+	}
 	if bs := fo.BlockSize; bs != 1024 && bs != 2048 && bs != 4096 {
 		return fo, usage("--block-size %d: want 1k, 2k or 4k", o.blockSize.n)
 	}

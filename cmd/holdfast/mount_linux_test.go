@@ -80,7 +80,7 @@ func unmountAndWait(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(syscall.Unmount(ts.MkAbs(args[0]), flags))
 	until(ts, "unmount", func() bool {
-		f, err := disk.OpenFile(ts.MkAbs(args[1]), disk.FileOptions{ReadOnly: true})
+		f, err := disk.OpenFile(ts.MkAbs(args[1]), disk.FileOptions{})
 		if errors.Is(err, disk.ErrInUse) {
 			return false
 		}

@@ -60,7 +60,7 @@ func leastSize(fo volume.FormatOptions, want, inodes uint64) (int64, error) {
 		blocks, _, err := volume.Room(f)
 		return err == nil && blocks >= want
 	}
-	const unit = 4096
+	unit := 4096 * int64(max(1, fo.Copies))
 	lo, hi := int64(0), int64(1) // in units; lo is too small
 	for !enough(hi * unit) {
 		if lo, hi = hi, 2*hi; hi > 1<<50 {
@@ -86,7 +86,7 @@ func withInodes(fo volume.FormatOptions, size int64, inodes uint64) (volume.Form
 	}
 	per := uint64(fo.BlockSize / layout.InodeSize)
 	group := uint64(layout.Body(fo.BlockSize)) * 8
-	groups := max(1, uint64(size)/uint64(fo.BlockSize)/group)
+	groups := max(1, uint64(size)/uint64(max(1, fo.Copies))/uint64(fo.BlockSize)/group)
 	n := (inodes + groups - 1) / groups
 	n = (n + per - 1) / per * per
 	if n/per > group/2 {

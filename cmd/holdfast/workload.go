@@ -107,7 +107,7 @@ func parseScript(name, text, override string) (*workload.Script, error) {
 }
 
 func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trace) (*session, error) {
-	sb, err := volume.ReadSuperblock(disk.MemoryFrom(t.Base))
+	_, sb, err := volume.Assemble(disk.MemoryFrom(t.Base), volume.Assembly{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trac
 	if err != nil {
 		return nil, err
 	}
-	return &session{text: text, script: s, run: run, trace: t, label: labeler(&g, sb.UUID, t)}, nil
+	return &session{text: text, script: s, run: run, trace: t, label: labelsOf(&g, sb, t)}, nil
 }
 
 // fromTrace replays the script that a trace file carries, for the model's states, and insists
