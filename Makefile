@@ -58,6 +58,10 @@ CYCLES ?= 100
 programs: ## real programs on a mount, also those that take long: git, SQLite, PostgreSQL, go test, stress-ng, ...
 	FUSEFS_PROGRAMS=all $(GO) test -count=1 -timeout 60m -run '^TestPrograms$$' -v ./fusefs
 
+.PHONY: sweep
+sweep: ## damage every sector in use of images at rest, one at a time: healed, named, or a documented gap
+	$(GO) test ./volume -count=1 -timeout 60m -run '^TestSweepOneCopy$$' -v -args -sweep
+
 .PHONY: bench
 bench: build ## blocks written and flushes per durable operation, speeds, and the making of images beside other tools
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast
