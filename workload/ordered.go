@@ -11,7 +11,7 @@ import (
 // returns and none is atomic. Between two operations the tree is exactly what it has to be, and
 // k says which. Inside one it may be in between, and k is -1: every name that the operation
 // leaves alone is there, with all that it names; what the operation changes is as before or as
-// after it; and a file that has a name before and after has one. A link count may be too high
+// after it; and a file has no fewer names than before and after. A link count may be too high
 // by one, and a directory that is moved may have both names.
 func JudgeOrdered(v *volume.Volume, states []*State, p Progress) (k int, err error) {
 	p.Synced = p.Finished
@@ -143,43 +143,46 @@ func (b *between) name(path, name string, child uint64, may []pmap[string, uint6
 	}
 }
 
-// named is the inodes that have a name, with the first.
-func (s *State) named() map[uint64]string {
-	first := map[uint64]string{}
+// names counts the names of each inode below the root, and gives the first of them.
+func (s *State) names() (first map[uint64]string, count map[uint64]int) {
+	first, count = map[uint64]string{}, map[uint64]int{}
 	for _, e := range s.list() {
-		if first[e.ino] == "" {
+		if count[e.ino]++; count[e.ino] == 1 {
 			first[e.ino] = e.path
 		}
 	}
-	return first
+	return first, count
 }
 
-// kept wants every inode that has a name before and after to have one.
+// kept wants every inode to have as many names as it has before and after, whichever are less: one
+// that is renamed is never without the old name and the new one.
 func (b *between) kept() {
-	is := map[uint64]bool{}
-	for _, m := range b.is {
-		is[m] = true
-	}
-	after := b.after.named()
-	for _, e := range b.before.list() {
-		if to, stays := after[e.ino]; stays && !is[e.ino] {
-			where := word(e.path)
-			if to != e.path {
-				where += ", then " + word(to) + ","
+	have := map[uint64]int{rootIno: 1}
+	b.found.nodes.all(func(ino uint64, x *node) bool {
+		x.names.all(func(_ string, child uint64) bool {
+			if m, ok := b.is[child]; ok {
+				have[m]++
 			}
-			b.fail(ErrLost, "%s is lost: it has no name", where)
+			return true
+		})
+		return true
+	})
+	from, before := b.before.names()
+	to, after := b.after.names()
+	for _, e := range b.before.list() {
+		switch want := min(before[e.ino], after[e.ino]); {
+		case have[e.ino] >= want:
+		case have[e.ino] == 0 && from[e.ino] != to[e.ino]:
+			b.fail(ErrLost, "%s, then %s, is lost: it has no name", word(from[e.ino]), word(to[e.ino]))
+		default:
+			b.fail(ErrLost, "%s has lost a name: it has %d, at least %d before and after", word(from[e.ino]), have[e.ino], want)
 		}
 	}
 }
 
-// links wants link counts of what is no directory to be no lower than the names, nor higher
-// than they need to be; the subdirectories of a directory are the business of fsck.
+// links wants link counts of what is no directory to be no higher than they need to be. What is
+// too low is the business of fsck, and so are directories.
 func (b *between) links() {
-	names := map[uint64]uint32{}
-	b.found.nodes.all(func(_ uint64, x *node) bool {
-		x.names.all(func(_ string, child uint64) bool { names[child]++; return true })
-		return true
-	})
 	b.found.nodes.all(func(ino uint64, x *node) bool {
 		m, ok := b.is[ino]
 		if !ok || x.isDir() {
@@ -189,8 +192,8 @@ func (b *between) links() {
 		for _, n := range b.versions(m) {
 			most = max(most, n.links)
 		}
-		if x.links < names[ino] || x.links > most+1 {
-			b.fail(ErrAtomicity, "a link count of %d with %d names", x.links, names[ino])
+		if x.links > most+1 {
+			b.fail(ErrAtomicity, "a link count of %d, at most %d", x.links, most+1)
 		}
 		return true
 	})

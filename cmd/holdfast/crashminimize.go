@@ -42,6 +42,9 @@ Exit status: 0 a smallest failure was printed, 2 wrong use, or nothing fails,
 					return badInput(err)
 				}
 			}
+			if from.swap.op > 0 {
+				return usage("--swap: a shorter script has other steps")
+			}
 			x, err := from.load(args[0])
 			if err != nil {
 				return badInput(err)

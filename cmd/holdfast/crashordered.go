@@ -109,3 +109,19 @@ func (x *session) useOrdered(dev disk.Device, at workload.Progress) error {
 	_, err = x.run.JudgeOrdered(v, at)
 	return err
 }
+
+// breach is what a verdict on a volume without a journal comes to: the invariants that are broken
+// otherwise than this mode allows, or that something is lost.
+func breach(v *workload.Verdict) string {
+	if v.Class == workload.ErrLost || len(v.Findings) == 0 {
+		return v.Class.String()
+	}
+	var list []string
+	for _, f := range v.Findings {
+		if name, _, _ := strings.Cut(f, " "); !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}

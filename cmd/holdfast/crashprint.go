@@ -265,6 +265,10 @@ func (e *exploration) foldedViolation(r *crash.Report, v *crash.Violation, point
 	if kept > 1 {
 		line("of %d kept: %s; -v shows them", kept, strings.Join(list, ", "))
 	}
+	if e.from.swap.op > 0 {
+		fmt.Fprintln(e.out, e.from.replay(v.ID))
+		return
+	}
 	fmt.Fprintln(e.out, e.from.command("minimize", v.ID))
 }
 

@@ -12,11 +12,13 @@ type sessionSource struct {
 	override string // --image
 	then     string // --then: the script that runs after recovery
 	soft     bool   // --soft
+	swap     swapFlag
 }
 
 func (s *sessionSource) bind(f *pflag.FlagSet) {
 	f.StringVar(&s.override, "image", "", `change the image line of the script, as "sector=4096 block=4k size=4m"`)
 	f.StringVar(&s.then, "then", "", "a second `script` that runs after each recovery; with --nested the crashes inside it are explored")
+	f.Var(&s.swap, "swap", "without a journal: two steps of operation OP (1) in each other's place, a wrong order that has to fail")
 	f.BoolVar(&s.soft, "soft", false, "every read after the crash fails once, with an error that goes away on retry")
 }
 
@@ -24,6 +26,9 @@ func (s *sessionSource) bind(f *pflag.FlagSet) {
 func (s *sessionSource) load(name string) (*session, error) {
 	s.name = name
 	x, err := load(name, s.override)
+	if err == nil && s.swap.op > 0 {
+		x, err = x.swapped(s.swap)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +52,9 @@ func (s *sessionSource) command(verb string, more ...string) string {
 	}
 	if s.then != "" {
 		words = append(words, "--then", s.then)
+	}
+	if s.swap.op > 0 {
+		words = append(words, "--swap", s.swap.String())
 	}
 	if s.soft {
 		words = append(words, "--soft")
