@@ -83,3 +83,30 @@ func parseACL(text string) ([]byte, error) {
 	}
 	return p, nil
 }
+
+// formatACL is the inverse of parseACL; empty for what is no access control list.
+func formatACL(p []byte) string {
+	tags := map[uint16]string{aclUserObj: "user", aclUser: "user", aclGroupObj: "group", aclGroup: "group", aclMask: "mask", aclOther: "other"}
+	if len(p) < 4 || len(p)%8 != 4 || binary.LittleEndian.Uint32(p) != aclVersion {
+		return ""
+	}
+	var list []string
+	for p = p[4:]; len(p) > 0; p = p[8:] {
+		tag, perm, id := binary.LittleEndian.Uint16(p), binary.LittleEndian.Uint16(p[2:]), ""
+		name, ok := tags[tag]
+		if !ok {
+			return ""
+		}
+		if tag == aclUser || tag == aclGroup {
+			id = strconv.FormatUint(uint64(binary.LittleEndian.Uint32(p[4:])), 10)
+		}
+		bits := []byte("rwx")
+		for i := range bits {
+			if perm&(4>>i) == 0 {
+				bits[i] = '-'
+			}
+		}
+		list = append(list, name+":"+id+":"+string(bits))
+	}
+	return strings.Join(list, ",")
+}

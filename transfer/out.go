@@ -108,8 +108,19 @@ func (c *out) from(op, rel string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %s from the image: %w", c.path(rel), op, err)
+	return &fromError{c.path(rel), op, err}
 }
+
+// fromError is an error of the volume, with the copy that it is the end of.
+type fromError struct {
+	path, op string
+	err      error
+}
+
+func (e *fromError) Error() string {
+	return fmt.Sprintf("%s: %s from the image: %v", e.path, e.op, e.err)
+}
+func (e *fromError) Unwrap() error { return e.err }
 
 // damage leaves something out that the volume cannot give, if that is wanted.
 func (c *out) damage(rel string, err error) error {

@@ -56,6 +56,23 @@ func (t *tarStream) atEnd() bool {
 	return n >= 2*tarBlock && zero(t.tail[n-2*tarBlock:])
 }
 
+// isTar reports whether what has been read since mark begins with a block that says it is a
+// header, sound or not.
+func (t *tarStream) isTar() bool {
+	const at = 257 // of the magic, the same for ustar and GNU
+	return len(t.tail) >= tarBlock && string(t.tail[at:at+5]) == "ustar"
+}
+
+// otherKind names another kind of archive that has been begun to be read, for an error.
+func (t *tarStream) otherKind() string {
+	for magic, kind := range map[string]string{"070701": "cpio", "070702": "cpio", "070707": "cpio", "\xc7\x71": "cpio", "PK\x03\x04": "zip", "!<arch>\n": "ar", "hsqs": "squashfs"} {
+		if strings.HasPrefix(string(t.tail), magic) {
+			return ": it is " + kind
+		}
+	}
+	return ""
+}
+
 // direct reads n bytes of a member's data that archive/tar will believe to be there still.
 func (t *tarStream) direct(p []byte) error {
 	n, err := io.ReadFull(t.r, p)

@@ -224,6 +224,19 @@ func TestHostXattrs(t *testing.T) {
 			}
 		}
 	}
+	// GNU tar takes access control lists from an archive of ours.
+	if _, err := exec.LookPath("tar"); err == nil {
+		var p bytes.Buffer
+		if _, err := ToTar(im.Volume, volume.Root, "", &p, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		unpacked := t.TempDir()
+		gnuTar(t, unpacked, p.Bytes(), "-x", "-p", "--acls", "-f", "-")
+		a, _ := xattr.Get(filepath.Join(src, "sp ace"), aclAccess)
+		if b, _ := xattr.Get(filepath.Join(unpacked, "sp ace"), aclAccess); !bytes.Equal(a, b) {
+			t.Errorf("unpacked by tar --acls: %x, want %x", b, a)
+		}
+	}
 	// Without Preserve they are no concern of a copy.
 	plain := newImage(t, 4096, 32<<20)
 	plain.fromDir(t, src, Options{})

@@ -125,6 +125,9 @@ func TestHostileTar(t *testing.T) {
 		{"unknown type", raw(func(p []byte) []byte { p[156] = 'Q'; seal(p); return p }, file("x", "")), `a.tar: member "x": unknown type 'Q'`, ""},
 		{"cut off in data", archive(t, file("ok", ""), file("f", strings.Repeat("y", 5000)))[:2048], `a.tar: member "f": the archive is cut off: 5000 bytes are claimed, it ends behind 0`, "ok"},
 		{"cut off in a header", archive(t, file("ok", ""), file("f", ""))[:700], `a.tar: after member "ok", offset 700: the archive is cut off`, "ok"},
+		{"cut off behind data", archive(t, file("ok", ""), file("f", "tiny"))[:1200], `a.tar: after member "f", offset 1200: the archive is cut off`, "f ok"},
+		{"damaged first header", raw(func(p []byte) []byte { p[100] ^= 1; return p }, file("f", "")), `a.tar: damaged header`, ""},
+		{"cpio", []byte("070701" + strings.Repeat("0", 1000)), `a.tar: not a tar archive: it is cpio`, ""},
 		{"claims 8 GiB", raw(func(p []byte) []byte { copy(p[124:136], "77777777777\x00"); seal(p); return p[:1024] }, file("f", "tiny")), `a.tar: member "f": the archive is cut off: 8589934591 bytes`, ""},
 		{"claims 2^62", raw(func(p []byte) []byte {
 			copy(p[124:136], []byte{0x80, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0})

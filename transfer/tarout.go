@@ -154,6 +154,12 @@ func (c *tarOut) header(rel string, a volume.Attr) (h *tar.Header, x map[string]
 			x = map[string]string{}
 		}
 		x[paxXattr+name] = string(value)
+		// GNU tar and others restore access control lists from their text alone.
+		if key, ok := map[string]string{aclAccess: paxACL, aclDefault: paxDefaultACL}[name]; ok {
+			if text := formatACL(value); text != "" {
+				x[key] = text
+			}
+		}
 	}
 	h.PAXRecords = x
 	return h, x, nil

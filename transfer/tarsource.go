@@ -120,8 +120,8 @@ func (d tarDir) Sys() any           { return nil }
 func (s *tarSource) broken(err error) error {
 	first := s.members == 0
 	switch {
-	case first && (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) && s.stream.offset < tarBlock):
-		return pathed{fmt.Errorf("%s: not a tar archive", s.name)}
+	case first && (errors.Is(err, tar.ErrHeader) && !s.stream.isTar() || errors.Is(err, io.ErrUnexpectedEOF) && s.stream.offset < tarBlock):
+		return pathed{fmt.Errorf("%s: not a tar archive%s", s.name, s.stream.otherKind())}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = errors.New("the archive is cut off")
 	case errors.Is(err, tar.ErrHeader):
@@ -137,6 +137,9 @@ func (s *tarSource) broken(err error) error {
 // looked at and who writes to a pipe is not cut off.
 func (s *tarSource) end() error {
 	marked := s.stream.atEnd()
+	if !marked && s.stream.offset%tarBlock != 0 { // inside the last block of a member's data
+		return s.broken(io.ErrUnexpectedEOF)
+	}
 	if _, err := io.Copy(io.Discard, s.plain); err != nil {
 		return s.broken(err)
 	}

@@ -79,7 +79,10 @@ type loss struct {
 func reason(err error) error {
 	var p *fs.PathError
 	var l *os.LinkError
+	var f *fromError
 	switch {
+	case errors.As(err, &f):
+		return f.err
 	case errors.As(err, &p):
 		return p.Err
 	case errors.As(err, &l):
