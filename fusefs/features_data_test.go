@@ -210,13 +210,12 @@ var dataFeatures = []feature{
 
 // iocb is struct iocb of <linux/aio_abi.h>.
 type iocb struct {
-	data      uint64
-	key, flag uint32
-	op        uint16
-	prio      int16
-	fd        uint32
-	buf, n    uint64
-	off       int64
-	_         uint64
-	flags, ev uint32
+	data   uint64
+	_      [2]uint32
+	op     uint16
+	_      int16
+	fd     uint32
+	buf, n uint64
+	off    int64
+	_      [2]uint64
 }

@@ -5,18 +5,23 @@ package fusefs
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
-// fusermountDetach is umount2(2) with MNT_DETACH for those who are not root.
-func fusermountDetach(dir string) error {
+// fusermount is umount2(2), perhaps with MNT_DETACH, for those who are not root.
+func fusermount(dir string, detach bool) error {
 	bin, err := exec.LookPath("fusermount3")
 	if err != nil {
 		if bin, err = exec.LookPath("fusermount"); err != nil {
 			return err
 		}
 	}
-	if out, err := exec.Command(bin, "-u", "-z", "--", dir).CombinedOutput(); err != nil {
+	args := []string{"-u", "--", dir}
+	if detach {
+		args = slices.Insert(args, 1, "-z")
+	}
+	if out, err := exec.Command(bin, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %s", bin, strings.TrimSpace(string(out)))
 	}
 	return nil

@@ -33,6 +33,9 @@ type Options struct {
 	Log io.Writer // what goes wrong with the protocol; nil: nowhere
 }
 
+// fsName is the subtype: what /proc/mounts says behind "fuse.".
+const fsName = "holdfast"
+
 // maxWrite is the longest write that the kernel sends at once, in bytes: what the volume does in one
 // operation.
 const maxWrite = 1 << 20
@@ -99,7 +102,7 @@ func Mountable(dir string) error {
 func mountOptions(o Options, root bool) *fuse.MountOptions {
 	opts := &fuse.MountOptions{
 		FsName:            o.Source,
-		Name:              "holdfast",
+		Name:              fsName,
 		AllowOther:        o.AllowOther,
 		Options:           []string{"default_permissions"},
 		MaxWrite:          maxWrite,
@@ -179,7 +182,7 @@ func (m *Mount) Detach() error {
 	if m.root {
 		return syscall.Unmount(m.dir, syscall.MNT_DETACH)
 	}
-	return fusermountDetach(m.dir)
+	return fusermount(m.dir, true)
 }
 
 // ReleaseAll lets go of every inode that the kernel may still know: after it, no request can be

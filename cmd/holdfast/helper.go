@@ -11,8 +11,9 @@ import (
 const helperName = "helper"
 
 // asHelper is the command line that the name of the program stands for: mkfs.holdfast,
-// fsck.holdfast and mount.holdfast, as mkfs(8), fsck(8) and mount(8) call them, are the commands of
-// these names; the type of a mount is fuse.holdfast.
+// fsck.holdfast, mount.holdfast and umount.holdfast, as mkfs(8), fsck(8), mount(8) and umount(8) call them,
+// are the commands of these names; the type of a mount is fuse.holdfast. For that
+// type mount.fuse(8), where it is installed, calls the program itself: holdfast IMAGE DIR -o OPTIONS.
 func asHelper(argv []string) (helper string, args []string) {
 	if len(argv) == 0 {
 		return "", nil
@@ -24,6 +25,11 @@ func asHelper(argv []string) (helper string, args []string) {
 		return name, append([]string{verb}, argv[1:]...)
 	case "mount.holdfast", "fuse.holdfast", "mount.fuse.holdfast":
 		return name, append([]string{"mount"}, argv[1:]...)
+	case "umount.holdfast", "umount.fuse.holdfast":
+		return name, append([]string{"umount"}, argv[1:]...)
+	}
+	if len(argv) == 5 && filepath.IsAbs(argv[1]) && argv[3] == "-o" { // no command is called so
+		return "mount.fuse", append([]string{"mount"}, argv[1:]...)
 	}
 	return "", argv[1:]
 }

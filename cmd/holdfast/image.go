@@ -58,7 +58,7 @@ func openImage(name string, write bool) (*image, error) {
 
 // openFile opens and locks the file of an image.
 func openFile(name string, write bool) (*disk.File, error) {
-	f, err := disk.OpenFile(name, disk.FileOptions{ReadOnly: !write, ForceShare: forceShare && !write, Offset: imageOffset.n})
+	f, err := openWhenLeft(name, disk.FileOptions{ReadOnly: !write, ForceShare: forceShare && !write, Offset: imageOffset.n})
 	if errors.Is(err, disk.ErrInUse) {
 		hint := ""
 		if !write {

@@ -114,7 +114,7 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),
 		cpCommand(), mkdirCommand(), mknodCommand(), touchCommand(), truncateCommand(), chmodCommand(), chownCommand(),
 		rmCommand(), rmdirCommand(), mvCommand(), lnCommand(), tarCommand(),
-		mountCommand(helper), dumpCommand(), crashCommand(), versionCommand(), manCommand(),
+		mountCommand(helper), umountCommand(helper), dumpCommand(), crashCommand(), versionCommand(), manCommand(),
 	)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.InitDefaultCompletionCmd()

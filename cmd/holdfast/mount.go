@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,7 @@ Options of -o, separated by commas:
   ordering_log=FILE  write down in which order the requests took effect, as --ordering-log
   offset=SIZE        where in the file the image begins, as --offset
   dev suid noexec    device nodes and set-user-ID bits are ignored unless these are given
+  remount            change a mount that is there: ro, rw, dev, suid, exec and their opposites
   default_permissions noatime  are always so; relatime, strictatime, defaults, auto, user, nofail and x-...
                      are accepted, and have no effect
 
@@ -48,11 +50,21 @@ Options of -o, separated by commas:
 beginning of that log makes of what it held before, with all that is said to be durable. A line is a JSON
 object; go doc holdfast/fusefs Ordered describes it. Changes wait for one another and for the log.
 
-Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and returns when the mount is there.`,
+Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and returns when the mount is there;
+allow_other, dev and suid then hold for root unless noallow_other, nodev or nosuid are given.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m.image, m.dir = args[0], args[1]
 			m.options.commit = defaultCommit
+			if helper != "" && os.Geteuid() == 0 {
+				// As any other file system that root mounts; for users mount(8) says nosuid and nodev itself.
+				m.options.allowOther, m.options.dev, m.options.suid = true, true, true
+			}
+			if asksFor(lists, "remount") {
+				if err := m.options.asMounted(m.dir); err != nil {
+					return err
+				}
+			}
 			for _, list := range lists {
 				if err := m.options.parse(list); err != nil {
 					return err

@@ -18,6 +18,9 @@ import (
 
 // runMount mounts and serves; as a daemon it returns when the mount is there.
 func runMount(cmd *cobra.Command, m *mountArgs) error {
+	if m.options.remount {
+		return remount(m)
+	}
 	if err := mountPoint(m.dir); err != nil {
 		return err
 	}
@@ -101,6 +104,7 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 	case <-signals:
 		err = unmount(mount)
 	}
+	leaving(im.name) // who wants the image now waits for us
 	return errors.Join(err, mount.ReleaseAll())
 }
 

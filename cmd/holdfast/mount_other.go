@@ -8,6 +8,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func runMount(*cobra.Command, *mountArgs) error {
-	return errors.New("mounting is for Linux only")
-}
+var errLinuxOnly = errors.New("mounting is for Linux only")
+
+func runMount(*cobra.Command, *mountArgs) error { return errLinuxOnly }
+
+func runUmount(string, bool, bool) error { return errLinuxOnly }
+
+func (o *mountOptions) asMounted(string) error { return errLinuxOnly }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,9 +11,21 @@ import (
 type mountOptions struct {
 	readOnly, allowOther, dev, suid, noExec, sync, writeback bool
 
+	remount bool // change a mount that is there
+
 	commit   time.Duration // longest time without a commit
 	ordering string        // file of the ordering log; "": none
 	sloppy   bool          // unknown options are no error
+}
+
+// asksFor is whether one of the lists of options names an option.
+func asksFor(lists []string, option string) bool {
+	for _, list := range lists {
+		if slices.Contains(strings.Split(list, ","), option) {
+			return true
+		}
+	}
+	return false
 }
 
 // parse takes a list as mount(8) passes it; later options win.
@@ -37,6 +50,8 @@ func (o *mountOptions) set(option string) error {
 		}
 		o.commit = time.Duration(n) * time.Second
 		return nil
+	case o.remount && (name == "user_id" || name == "group_id" || name == "max_read"):
+		return nil // mount(8) says again what the mount has
 	case name == "ordering_log" && value != "":
 		o.ordering = value
 		return nil
@@ -51,6 +66,8 @@ func (o *mountOptions) set(option string) error {
 		return o.unknown(option)
 	}
 	switch name {
+	case "remount":
+		o.remount = true
 	case "ro":
 		o.readOnly = true
 	case "rw":
@@ -81,7 +98,7 @@ func (o *mountOptions) set(option string) error {
 		o.writeback = false
 	case "", "default_permissions", "noatime", "atime", "relatime", "norelatime", "strictatime", "nostrictatime", "nodiratime",
 		"diratime", "lazytime", "nolazytime", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group",
-		"nofail", "_netdev", "silent", "loud":
+		"nofail", "_netdev", "silent", "loud", "iversion", "noiversion", "symfollow", "nomand":
 		// so anyway, or for mount(8) alone
 	default:
 		return o.unknown(option)

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"holdfast": main, "mkfs.holdfast": main, "fsck.holdfast": main,
-		"mount.holdfast": main, "fuse.holdfast": main})
+		"mount.holdfast": main, "fuse.holdfast": main, "umount.holdfast": main})
 }
 
 // TestScripts runs testdata/script. Commands of their own:

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+func isLeaving(string) bool { return false }
