@@ -82,7 +82,7 @@ type checker struct {
 func Check(dev disk.Device, opt Options) (*Report, error) {
 	c := checkers.Get().(*checker)
 	defer c.done()
-	c.dev, c.opt, c.r = dev, opt, &Report{}
+	c.dev, c.opt, c.r = dev, opt, &Report{Findings: []Finding{}}
 	if err := c.superblocks(); err != nil {
 		return nil, err
 	}

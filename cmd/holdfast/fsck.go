@@ -23,17 +23,23 @@ const (
 )
 
 func fsckCommand() *cobra.Command {
-	var no, forced, asJSON, verbose, noData bool
+	var no, auto, preen, forced, asJSON, verbose, noData bool
 	c := &cobra.Command{
 		Use:   "fsck -n IMAGE",
 		Short: "Check an image: the invariants I1 to I10",
 		Long: `Check an image. It is not changed: a journal that is not empty is replayed in memory.
 
+The used and all blocks that it counts are those of the volume with its structure, as in what
+mkfs prints; df leaves the structure out. Findings of one kind in a row are told in one line:
+-v lists them all, and --json.
+
+-a and -p are what the system says at boot: the check is the same, as nothing is repaired yet.
+
 Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong command line.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !no {
-				return &statusError{fsckUsage, errors.New("only checking is possible yet: say -n")}
+			if !no && !auto && !preen {
+				return &statusError{fsckUsage, errors.New("only checking is possible yet: say fsck -n")}
 			}
 			f, err := openFile(args[0], false)
 			if err != nil {
@@ -62,8 +68,10 @@ Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong co
 	}
 	f := c.Flags()
 	f.BoolVarP(&no, "no", "n", false, "change nothing")
+	f.BoolVarP(&auto, "auto", "a", false, "like -p")
+	f.BoolVarP(&preen, "preen", "p", false, "check, and ask nothing")
 	f.BoolVarP(&forced, "force", "f", false, "check even if it seems clean (always done)")
-	f.BoolVarP(&verbose, "verbose", "v", false, "say more")
+	f.BoolVarP(&verbose, "verbose", "v", false, "list every finding, and say how much data was verified")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
 	f.BoolVar(&noData, "no-data", false, "do not read the data of files")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{fsckUsage, err} })
@@ -77,15 +85,19 @@ func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Rep
 	if recovery.Dropped {
 		fmt.Fprintf(w, "%s: an unfinished transaction is left out: %s\n", name, recovery.DroppedWhy)
 	}
-	for _, x := range r.Findings {
-		fmt.Fprintf(w, "%s: %s\n", name, x)
-	}
+	printFindings(w, name, r.Findings, verbose)
 	if n := r.Total - len(r.Findings); n > 0 {
 		fmt.Fprintf(w, "%s: and %d more\n", name, n)
 	}
 	verdict := "clean"
 	if !r.Clean() {
-		verdict = plural(r.Total, "finding") + fmt.Sprintf(", %d of them harmless", r.Harmless)
+		verdict = plural(r.Total, "finding")
+		switch {
+		case r.Harmless == r.Total:
+			verdict += ", harmless"
+		case r.Harmless > 0:
+			verdict += fmt.Sprintf(", %d of them harmless", r.Harmless)
+		}
 		if r.Ordered && r.Harmless == r.Total {
 			verdict += " (a crash may leave them: there is no journal)"
 		}

@@ -29,6 +29,7 @@ type image struct {
 	stat os.FileInfo // which file it is
 
 	blockSize int
+	blocks    uint64 // of one copy, its structure included
 }
 
 // openImage opens the volume in the file. Writers hold its lock alone.
@@ -41,7 +42,7 @@ func openImage(name string, write bool) (*image, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	dev, _, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
+	dev, super, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
@@ -53,7 +54,7 @@ func openImage(name string, write bool) (*image, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &image{v, name, f, st, fs.BlockSize}, nil
+	return &image{v, name, f, st, fs.BlockSize, super.Blocks}, nil
 }
 
 // openFile opens and locks the file of an image.

@@ -72,7 +72,7 @@ digits; # begins a comment.`,
 	}
 	o.blockSize.n, o.sector.n = 4096, 512
 	f := c.Flags()
-	f.StringVar(&o.from, "from", "", "fill the image with what this directory or archive holds")
+	f.StringVarP(&o.from, "from", "d", "", "fill the image with what this directory or archive holds")
 	f.StringVarP(&o.label, "label", "L", "", "label, at most 64 bytes")
 	f.StringVarP(&o.id, "uuid", "U", "", "UUID (default: random; with SOURCE_DATE_EPOCH: derived)")
 	f.VarP(&o.blockSize, "block-size", "b", "block size: 1k, 2k or 4k")
@@ -242,7 +242,7 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if o.dry {
-		return describePlan(o.out, name, fo, size, need, src != nil)
+		return describePlan(o.out, name, fo, size, need, src != nil, o.id != "" || !epoch.IsZero())
 	}
 	stats, err := t.make(size, func(dev *disk.File, st os.FileInfo) (transfer.Stats, error) {
 		if src == nil {

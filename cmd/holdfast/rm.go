@@ -92,7 +92,7 @@ func (r *remover) damage(o operand, err error) error {
 	if !errors.Is(err, layout.ErrCorrupt) {
 		return err
 	}
-	return fmt.Errorf("%w; nothing is removed: see holdfast fsck %s", err, quoteName(o.im.name))
+	return fmt.Errorf("%w; nothing is removed: see holdfast fsck -n %s", err, quoteName(o.im.name))
 }
 
 // remove removes a name, and what is below it. It reports whether it is gone.

@@ -34,7 +34,7 @@ func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOpti
 			if lerr != nil {
 				return fo, 0, lerr
 			}
-			return fo, 0, fmt.Errorf("%d bytes: %w: at least %d bytes are needed", size, volume.ErrTooSmall, least)
+			return fo, 0, fmt.Errorf("%d bytes: %w: at least %d bytes are needed%s", size, volume.ErrTooSmall, least, smallerBlocks(fo, size, need, inodes))
 		}
 		return fo, size, err
 	}
@@ -48,6 +48,21 @@ func sizing(fo volume.FormatOptions, size int64, need transfer.Need, o *mkfsOpti
 	}
 	fo, err = withInodes(fo, size, inodes)
 	return fo, size, err
+}
+
+// smallerBlocks says that blocks of 1024 bytes would do where those that were chosen do not.
+func smallerBlocks(fo volume.FormatOptions, size int64, need transfer.Need, inodes uint64) string {
+	const small = 1024
+	if fo.BlockSize <= small || fo.SectorSize > small {
+		return ""
+	}
+	want := need.Blocks * uint64(fo.BlockSize/small) // no less than the tree needs then
+	fo.BlockSize, fo.RunBlocks = small, fo.RunBlocks*uint64(fo.BlockSize/small)
+	least, err := leastSize(fo, want, inodes)
+	if err != nil || least > size {
+		return ""
+	}
+	return fmt.Sprintf(", or with -b 1k %d", least)
 }
 
 // leastSize is the least size of a volume that has room for this many blocks of files.
@@ -112,17 +127,20 @@ func parseFree(s string) (bytes int64, percent int, err error) {
 	return n, 0, nil
 }
 
-// describePlan prints what would be made.
-func describePlan(out io.Writer, name string, fo volume.FormatOptions, size int64, need transfer.Need, filled bool) error {
+// describePlan prints what would be made; known: the UUID is not drawn anew each time.
+func describePlan(out io.Writer, name string, fo volume.FormatOptions, size int64, need transfer.Need, filled, known bool) error {
 	blocks, inodes, err := volume.Room(fo)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s: would be %s, UUID %s", name, human(uint64(size)), uuidString(fo.UUID))
+	fmt.Fprintf(out, "%s: would be %s", name, human(uint64(size)))
+	if known {
+		fmt.Fprintf(out, ", UUID %s", uuidString(fo.UUID))
+	}
 	if fo.Label != "" {
 		fmt.Fprintf(out, ", label %q", fo.Label)
 	}
-	fmt.Fprintf(out, "\n%s: blocks of %d bytes: %d for files; %d inodes\n", name, fo.BlockSize, blocks, inodes)
+	fmt.Fprintf(out, "\n%s: %d blocks of %d bytes: %d for files; %d inodes\n", name, size/int64(max(1, fo.Copies))/int64(fo.BlockSize), fo.BlockSize, blocks, inodes)
 	if filled && need.Files > 0 {
 		fmt.Fprintf(out, "%s: to be copied: %s in %d inodes, at most %d blocks\n", name, human(need.Bytes), need.Files, need.Blocks)
 	}
@@ -140,7 +158,11 @@ func describeImage(out io.Writer, name string, filled bool, stats transfer.Stats
 		if s.Label != "" {
 			fmt.Fprintf(out, ", label %q", s.Label)
 		}
-		fmt.Fprintf(out, "\n%s: blocks of %d bytes: %d for files, %d free; %d inodes, %d free\n", name, s.BlockSize, s.Blocks, s.Free, s.Inodes, s.FreeInodes)
+		fmt.Fprintf(out, "\n%s: %d blocks of %d bytes: %d for files, %d free", name, im.blocks, s.BlockSize, s.Blocks, s.Free)
+		if n := s.Free - s.Available; n > 0 {
+			fmt.Fprintf(out, " (%d of them kept back)", n)
+		}
+		fmt.Fprintf(out, "; %d inodes, %d free\n", s.Inodes, s.FreeInodes)
 		if filled {
 			fmt.Fprintf(out, "%s: %d files (%s), %d directories, %d symbolic links, %d others, %d hard links\n", name,
 				stats.Files, human(uint64(stats.Bytes)), stats.Dirs, stats.Links, stats.Others, stats.HardLinks)
