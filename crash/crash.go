@@ -196,6 +196,9 @@ func (s *State) Decayed() int {
 	return s.dev.decay.met()
 }
 
+// MayDecay reports whether sectors may have gone bad at the crash, met or not.
+func (s *State) MayDecay() bool { return s.dev != nil && s.dev.sp.decay != nil }
+
 // Note labels the run, for the histogram of the report; the last label counts.
 func (s *State) Note(label string) { s.label = label }
 

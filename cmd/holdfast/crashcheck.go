@@ -38,11 +38,17 @@ func (x *session) check(s *crash.State) (err error) {
 	if k >= 0 {
 		s.Note(strconv.Itoa(k))
 	}
-	if s.Decayed() > 0 {
+	lossy := s.Decayed() > 0 && !x.covers(s.Decayed())
+	if lossy {
 		return x.decayed(s, v, at, err)
 	}
 	if err != nil {
 		return err
+	}
+	if x.script.Image.Copies == 2 && !s.MayDecay() {
+		if err := x.twins(s.Dev, at, k); err != nil {
+			return err
+		}
 	}
 	if x.then != nil {
 		return x.runSecond(s, second, v, at, k)
@@ -62,7 +68,7 @@ func (x *session) check(s *crash.State) (err error) {
 	if err == nil {
 		x.overlays.Put(over)
 	}
-	if err == nil || s.Decayed() > 0 && mediaError(err) { // a sector that nothing before had to read
+	if err == nil || s.Decayed() > 0 && !x.covers(s.Decayed()) && mediaError(err) { // a sector that nothing before had to read
 		return nil
 	}
 	return x.broken(class, at, k, err)

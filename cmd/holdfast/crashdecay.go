@@ -15,6 +15,10 @@ import (
 // What is owed to an image of one copy some of whose sectors went bad: nothing false. It may
 // refuse, if it says what is damaged; what it serves must be right, and fsck must find the rest.
 
+// covers reports whether so many bad sectors may cost nothing: where there are two copies of every
+// block one sector is an error of the medium like a crash, from which everything is recovered.
+func (x *session) covers(sectors int) bool { return x.script.Image.Copies == 2 && sectors == 1 }
+
 // mediaError reports whether an error says that the medium lost something.
 func mediaError(err error) bool {
 	return errors.Is(err, layout.ErrCorrupt) || errors.Is(err, disk.ErrBadSector) || errors.Is(err, disk.ErrChecksum) || workload.Media(err)
