@@ -48,6 +48,10 @@ fuzz: ## every fuzz target, FUZZTIME each (5s)
 campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested fix)
 	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
 
+.PHONY: copies
+copies: ## two copies: every used sector damaged in turn, every golden workload with decay, 200 campaigns of mixed errors
+	$(GO) test -count=1 -timeout 240m -run '^Test(Copies|GoldenCopies)' -v ./cmd/holdfast -args -sweep -copies -campaigns 200
+
 .PHONY: mount-kill
 mount-kill: ## kill the server of a mount in the middle of a load of 8 processes, CYCLES times (100), and replay
 	FUSEFS_CYCLES=$(CYCLES) FUSEFS_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./fusefs

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/crash"
+)
+
+var copiesAll = flag.Bool("copies", false, "explore every golden workload on two copies, with decay")
+
+// TestGoldenCopies explores golden workloads on images of two copies. Without decay each copy
+// must be whole by itself after recovery. With one sector of either copy gone bad at the crash,
+// wherever it is, nothing at all may be lost: what is owed is what an image of sound media owes.
+func TestGoldenCopies(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/workloads/*.hf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := []string{"append", "attributes", "create", "link", "mkdir", "rename_over_file", "unlink"}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".hf")
+		for decay := range 2 {
+			if !*copiesAll && (!slices.Contains(quick, name) || decay > 0 && (testing.Short() || !slices.Contains(quick[1:4], name))) {
+				continue
+			}
+			run := name
+			if decay > 0 {
+				run += "/decay"
+			}
+			t.Run(run, func(t *testing.T) {
+				text, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, err := play(f, string(text), "copies=2")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := crash.Explore(x.trace, crash.Options{Bad: true, Decay: decay, Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range r.Points {
+					for _, v := range p.Kept {
+						t.Errorf("point %d: %s: %v\nmissing: %v\ndecayed: %v", p.Point.Index, v.ID, v.Err, v.Missing, v.Decayed)
+					}
+				}
+				if !t.Failed() && !r.Complete() {
+					t.Errorf("no certificate: %v legal states, the leaves stand for %v", r.States, r.Covered)
+				}
+				t.Logf("%d crash points, %s legal states, %d leaves", len(r.Points), short(r.States), r.Leaves)
+			})
+		}
+	}
+}
