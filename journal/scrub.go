@@ -43,7 +43,7 @@ func (l *Log) Scrub(heal bool) (ScrubReport, error) {
 	if err != nil {
 		return r, err
 	}
-	bad, err := l.scrubHeads(&r)
+	bad, err := l.scrubHeads(&r, heal)
 	if err != nil || !heal {
 		return r, err
 	}
@@ -103,12 +103,13 @@ func (l *Log) scrubRuns(r *ScrubReport, heal bool) (lost bool, err error) {
 }
 
 // scrubHeads reads both headers, and says which of them no replica has.
-func (l *Log) scrubHeads(r *ScrubReport) (bad [2]bool, err error) {
+func (l *Log) scrubHeads(r *ScrubReport, heal bool) (bad [2]bool, err error) {
 	p := make([]byte, layout.LogHeadSize)
+	wrote := false
 	for i := range 2 {
 		r.Heads++
 		no := l.g.LogHead(i)
-		copies, err := disk.Mend(l.dev, p, disk.Check{Seed: l.seeds.Head(i), Want: layout.Residue}, int64(no)*int64(l.g.BlockSize))
+		copies, err := disk.Mend(l.dev, p, disk.Check{Seed: l.seeds.Head(i), Want: layout.Residue, Version: layout.LogHeadVersion}, int64(no)*int64(l.g.BlockSize))
 		if err == nil {
 			_, err = layout.DecodeLogHead(p, i, no, l.seeds)
 		}
@@ -116,8 +117,12 @@ func (l *Log) scrubHeads(r *ScrubReport) (bad [2]bool, err error) {
 		case err == nil && copies[0] != disk.CopyHealed && copies[1] != disk.CopyHealed && copies[0] != disk.CopyLost && copies[1] != disk.CopyLost:
 			continue
 		case err == nil: // one replica had it
+			if !heal { // then it was in memory that it was healed
+				copies = Unhealed(copies)
+			}
 			lost := copies[0] == disk.CopyLost || copies[1] == disk.CopyLost
-			r.Parts = append(r.Parts, Part{Head: true, Copy: i, Block: no, Err: disk.ErrChecksum, Copies: copies, Healed: !lost})
+			wrote = wrote || heal
+			r.Parts = append(r.Parts, Part{Head: true, Copy: i, Block: no, Err: errReplica, Copies: copies, Healed: !lost})
 			continue
 		case !damaged(err) && !errors.Is(err, layout.ErrCorrupt):
 			return bad, err
@@ -125,7 +130,22 @@ func (l *Log) scrubHeads(r *ScrubReport) (bad [2]bool, err error) {
 		bad[i] = true
 		r.Parts = append(r.Parts, Part{Head: true, Copy: i, Block: no, Err: err, Copies: copies})
 	}
+	if wrote {
+		if err := l.dev.Flush(); err != nil {
+			return bad, l.stop(err)
+		}
+	}
 	return bad, nil
+}
+
+// Unhealed is what was found on replicas that were healed in an overlay only.
+func Unhealed(copies [2]disk.Copy) [2]disk.Copy {
+	for i := range copies {
+		if copies[i] == disk.CopyHealed {
+			copies[i] = disk.CopyLost
+		}
+	}
+	return copies
 }
 
 // healHeads writes the lost headers, and moves the tail behind what both runs have lost.
@@ -158,12 +178,14 @@ func (l *Log) healHeads(r *ScrubReport, bad [2]bool, lost bool) error {
 		}
 	}
 	for i := range r.Parts {
-		if p := &r.Parts[i]; !p.Head || p.Copies[0] == disk.CopyLost {
+		if p := &r.Parts[i]; !p.Head || bad[p.Copy] {
 			p.Healed = true
 		}
 	}
 	return nil
 }
+
+var errReplica = errors.New("one copy is damaged or stale")
 
 // damaged reports whether err says that the device does not give what was stored on it.
 func damaged(err error) bool {

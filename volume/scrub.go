@@ -226,6 +226,9 @@ func (s *scrubber) judge(u Use, copies [2]disk.Copy, err error) error {
 		s.found(Damage{Use: u, Why: why(err), Copies: copies})
 		return nil
 	}
+	if !s.heal {
+		copies = journal.Unhealed(copies)
+	}
 	healed := copies[0] == disk.CopyHealed || copies[1] == disk.CopyHealed
 	lost := copies[0] == disk.CopyLost || copies[1] == disk.CopyLost
 	if healed {
@@ -272,7 +275,7 @@ func (s *scrubber) superblock(u Use) error {
 	v := s.v
 	off := []int64{layout.SuperOffset(0), layout.SuperOffset(1), v.g.BackupOffset()}[u.Copy]
 	p := make([]byte, layout.SuperblockSize)
-	copies, err := disk.Mend(v.dev, p, disk.Check{Want: layout.Residue}, off)
+	copies, err := disk.Mend(v.dev, p, disk.Check{Want: layout.Residue, Version: layout.SuperblockVersion}, off)
 	if err == nil {
 		var found *layout.Superblock
 		if found, err = layout.DecodeSuperblock(p); err == nil && (found.UUID != v.super.UUID || found.Blocks != v.super.Blocks) {
@@ -307,7 +310,7 @@ func (s *scrubber) block(u Use, p []byte) error {
 		s.inMemory()
 		return nil
 	}
-	copies, err := disk.Mend(v.dev, p, disk.Check{Seed: v.seeds.Block(u.Block), Want: layout.Residue}, int64(u.Block)*int64(v.g.BlockSize))
+	copies, err := disk.Mend(v.dev, p, disk.Check{Seed: v.seeds.Block(u.Block), Want: layout.Residue, Version: layout.BlockVersion}, int64(u.Block)*int64(v.g.BlockSize))
 	if err == nil {
 		err = s.content(u, p)
 	}
@@ -351,7 +354,7 @@ func (s *scrubber) inodes(u Use, p []byte) error {
 		var copies [2]disk.Copy
 		var err error
 		if !whole || !layout.Sealed(q, v.seeds.Inode(uint64(u.Ino))) {
-			copies, err = disk.Mend(v.dev, q, disk.Check{Seed: v.seeds.Inode(uint64(u.Ino)), Want: layout.Residue}, off+int64(at))
+			copies, err = disk.Mend(v.dev, q, disk.Check{Seed: v.seeds.Inode(uint64(u.Ino)), Want: layout.Residue, Version: layout.InodeVersion}, off+int64(at))
 		}
 		if err == nil {
 			var in layout.Inode

@@ -56,7 +56,7 @@ func (s *scrubber) cure() error {
 			}
 			off := int64(d.Use.Block) * int64(v.g.BlockSize)
 			if d.Use.Purpose != PurposeInodes {
-				_, err := v.dev.ReadChecked(room, disk.Check{Seed: v.seeds.Block(d.Use.Block), Want: layout.Residue}, off)
+				_, err := v.dev.ReadChecked(room, disk.Check{Seed: v.seeds.Block(d.Use.Block), Want: layout.Residue, Version: layout.BlockVersion}, off)
 				return err
 			}
 			_, at := v.g.InodePlace(uint64(d.Use.Ino))

@@ -351,7 +351,9 @@ func (s *sweepImage) strike(x usedSector, how string, random *rand.Rand) (outcom
 		return "", fmt.Errorf("wrong, and not refused: %s (%d damaged, %d healed)", wrong, r.Damaged, r.Healed)
 	case left > 0:
 		// An older checksum table is whole: what is named is the data that it does not know.
-		if !older && !slices.ContainsFunc(r.Damage, func(d volume.Damage) bool { return d.Use.Block == x.use.Block || d.Use.Block*uint64(s.g.BlockSize) <= uint64(off) && uint64(off) < (d.Use.Block+d.Use.Count)*uint64(s.g.BlockSize) }) {
+		if !older && !slices.ContainsFunc(r.Damage, func(d volume.Damage) bool {
+			return d.Use.Block == x.use.Block || d.Use.Block*uint64(s.g.BlockSize) <= uint64(off) && uint64(off) < (d.Use.Block+d.Use.Count)*uint64(s.g.BlockSize)
+		}) {
 			return "", fmt.Errorf("the scrub names %v, and not what was damaged", r.Damage)
 		}
 		return outcomeNamed, nil

@@ -38,7 +38,7 @@ type Use struct {
 	Kind    layout.Kind // of a metadata block with a header, layout.KindInodes otherwise
 	Block   uint64      // the first one
 	Count   uint64      // of blocks, from 1
-	Copy    int         // of a superblock 0, 1 or 2 (the backup), of a log header 0 or 1, of the log run A (0) or B (1)
+	Copy    int         // of a superblock 0, 1 or 2 (the backup; -1: it is not known which), of a log header 0 or 1, of the log run A (0) or B (1)
 	Group   uint64      // of bitmaps and tables
 	Ino     Ino         // whose it is; of an inode table the first inode in the block; else 0
 	Index   uint64      // among its owner's blocks of this kind, of the first one; of data the logical block
@@ -50,7 +50,10 @@ type Use struct {
 func (u Use) String() string {
 	switch u.Purpose {
 	case PurposeSuperblock:
-		if u.Copy == 2 {
+		switch u.Copy {
+		case -1:
+			return "superblock"
+		case 2:
 			return "backup superblock"
 		}
 		return fmt.Sprintf("superblock copy %d", u.Copy)

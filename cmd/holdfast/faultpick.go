@@ -15,6 +15,7 @@ import (
 // faultTarget is an image that is to be damaged.
 type faultTarget struct {
 	file    *disk.File
+	dev     disk.Device // one replica of what is in it, read-only
 	super   *layout.Superblock
 	g       layout.Geometry
 	v       *volume.Volume // what it holds, read-only; nil if it cannot be opened
@@ -28,7 +29,7 @@ func openTarget(name string, write bool, replica int) (*faultTarget, error) {
 		return nil, err
 	}
 	t := &faultTarget{file: f}
-	if t.super, err = volume.ReadSuperblock(f); err == nil {
+	if t.dev, t.super, err = volume.Assemble(f, volume.Assembly{ReadOnly: true}); err == nil {
 		t.g, err = layout.NewGeometry(t.super)
 	}
 	if err == nil && replica == 1 && t.super.Copies != 2 {
@@ -38,7 +39,7 @@ func openTarget(name string, write bool, replica int) (*faultTarget, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
 	t.replica = int64(replica) * int64(t.g.Blocks) * int64(t.g.BlockSize)
-	t.v, t.why = volume.Open(f, volume.Options{ReadOnly: true, CacheBytes: 16 << 20})
+	t.v, t.why = volume.Open(t.dev, volume.Options{ReadOnly: true, CacheBytes: 16 << 20})
 	return t, nil
 }
 
@@ -105,7 +106,7 @@ func (t *faultTarget) pick(o *faultOptions, inside string, random *rand.Rand) ([
 		return nil, err
 	}
 	if inside == "" {
-		log, err := t.log()
+		log, err := t.log(o.replica)
 		if err != nil {
 			return nil, err
 		}
@@ -128,22 +129,29 @@ func (t *faultTarget) pick(o *faultOptions, inside string, random *rand.Rand) ([
 	picked := make([]pick, len(s.list))
 	for i, u := range s.list {
 		picked[i] = pick{use: u, sector: sector}
+		if sector < 0 && o.how != "swap" && (u.Purpose == volume.PurposeSuperblock || u.Purpose == volume.PurposeLogHead) {
+			picked[i].sector = 0 // the rest of the block holds nothing
+		}
 	}
 	return t.named(picked)
 }
 
-// log is the blocks of the log that recovery needs. A log that was closed has none.
-func (t *faultTarget) log() ([]volume.Use, error) {
+// log is the blocks of the log that recovery needs. A log that was closed has none; of two copies
+// each has one of the runs.
+func (t *faultTarget) log(replica int) ([]volume.Use, error) {
 	if t.g.RunBlocks == 0 {
 		return nil, nil
 	}
-	r, err := journal.Scan(t.file, &t.g, layout.NewSeeds(t.super.UUID))
+	r, err := journal.Scan(t.dev, &t.g, layout.NewSeeds(t.super.UUID))
 	if err != nil {
 		return nil, err
 	}
 	var list []volume.Use
 	per := uint64(t.g.BlockSize / t.g.SectorSize)
 	for run := range 2 {
+		if t.super.Copies == 2 && run != replica {
+			continue
+		}
 		last := uint64(0)
 		for pos := r.Tail; pos < r.Head; pos++ {
 			if no := t.g.LogRun(run) + pos%(t.g.RunBlocks*per)/per; no != last {

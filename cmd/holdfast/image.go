@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"holdfast/disk"
+	"holdfast/layout"
 	"holdfast/volume"
 )
 
@@ -30,31 +31,49 @@ type image struct {
 
 	blockSize int
 	blocks    uint64 // of one copy, its structure included
+	replicas  *disk.Stable // nil: there is one copy of each block
 }
 
 // openImage opens the volume in the file. Writers hold its lock alone.
 func openImage(name string, write bool) (*image, error) {
+	return openImageWith(name, write, nil)
+}
+
+// openImageWith is openImage that shows the assembled device first.
+func openImageWith(name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
 	f, err := openFile(name, write)
 	if err != nil {
 		return nil, err
 	}
-	st, err := os.Stat(name)
+	im, err := newImage(f, name, write, look)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	dev, super, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
+	return im, nil
+}
+
+func newImage(f *disk.File, name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
+	st, err := os.Stat(name)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+		return nil, err
+	}
+	dev, s, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
+	if err == nil && look != nil {
+		err = look(dev, s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	v, err := volume.Open(dev, volume.Options{ReadOnly: !write, CacheBytes: 64 << 20})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	fs, err := v.Statfs()
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, err
 	}
-	return &image{v, name, f, st, fs.BlockSize, super.Blocks}, nil
+	replicas, _ := dev.(*disk.Stable)
+	return &image{v, name, f, st, fs.BlockSize, s.Blocks, replicas}, nil
 }
 
 // openFile opens and locks the file of an image.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -106,7 +107,22 @@ type scrubDamaged struct {
 
 // scrubImage opens an image and scrubs it. Damage that keeps it from being opened is damage, too.
 func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool, rate int64) (*scrubbed, error) {
-	im, err := openImage(name, !look)
+	var front []volume.Damage
+	seen := int64(0) // repairs that are named
+	im, err := openImageWith(name, !look, func(dev disk.Device, sb *layout.Superblock) (err error) {
+		replicas, ok := dev.(*disk.Stable)
+		if !ok {
+			return nil
+		}
+		for range replicas.Counts().Repaired { // looking for the superblock has healed it
+			front = append(front, volume.Damage{Use: volume.Use{Purpose: volume.PurposeSuperblock, Block: uint64(layout.SuperOffset(0)) / uint64(sb.BlockSize), Count: 1, Copy: -1},
+				Why: "one copy is damaged or stale", Healed: !look})
+		}
+		more, err := volume.ScrubFront(dev, sb, look)
+		front = append(front, more...)
+		seen = replicas.Counts().Repaired
+		return err
+	})
 	var ce *layout.CorruptError
 	if errors.As(err, &ce) {
 		return &scrubbed{Image: name, ImageB64: b64(name), Damaged: 1, Left: 1, Damage: []scrubDamaged{
@@ -114,6 +130,10 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 	}
 	if err != nil {
 		return nil, err
+	}
+	opened := int64(0) // repairs that nobody has named
+	if im.replicas != nil {
+		opened = im.replicas.Counts().Repaired - seen
 	}
 	start := time.Now()
 	var add func(int64)
@@ -139,12 +159,31 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 	}
 	s := &scrubbed{Image: name, ImageB64: b64(name), Copies: r.Copies, Blocks: r.Blocks, Bytes: r.Bytes, Seconds: time.Since(start).Seconds(),
 		InMemory: r.InMemory, Damaged: r.Damaged, Healed: r.Healed, Left: r.Damaged - r.Healed}
+	if look { // it was not healed then
+		s.Damaged, s.Left = s.Damaged+uint64(opened), s.Left+uint64(opened)
+	} else {
+		s.OnTheWay = opened
+	}
 	for _, p := range volume.Purposes {
 		if c, ok := r.Counts[p]; ok {
 			s.Kinds = append(s.Kinds, scrubKind{p, c.Blocks, c.Damaged, c.Healed})
 		}
 	}
-	for _, d := range r.Damage {
+	for _, d := range front {
+		s.Damaged++
+		i := slices.IndexFunc(s.Kinds, func(k scrubKind) bool { return k.Kind == d.Use.Purpose })
+		if i >= 0 {
+			s.Kinds[i].Damaged++
+		}
+		if !d.Healed {
+			s.Left++
+			continue
+		}
+		if s.Healed++; i >= 0 {
+			s.Kinds[i].Healed++
+		}
+	}
+	for _, d := range append(front, r.Damage...) {
 		x := scrubDamaged{Kind: d.Use.Purpose, Block: d.Use.Block, Holds: holdsText(d.Use, im.blockSize), Inode: d.Use.Ino, Path: d.Path,
 			PathB64: b64(d.Path), Why: d.Why, Healed: d.Healed}
 		if r.Copies == 2 && d.Copies != [2]disk.Copy{} {
