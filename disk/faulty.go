@@ -86,7 +86,7 @@ type Faulty struct {
 	rng     *rand.Rand
 	hits    []int64        // how often each rule matched
 	bad     map[int64]bool // sectors; what they held is still on under, for revival
-	decayed map[int64]bool // sectors that a decay, a crash or chance made bad since the last scrub
+	decayed map[int64]bool // sectors that a decay, a crash or chance harmed since the last scrub
 	soft    map[int64]bool // offsets whose next read is spared
 	pending []pendingWrite // applied to under, not flushed
 	crashed bool
@@ -476,7 +476,10 @@ func (f *Faulty) chanceWrite(w *pendingWrite, lo, hi int64) (fail error, down bo
 		said, fail = "error", ErrInjected
 	case f.chance(rates.NullWrite):
 		said = "null"
-		w.fates = slices.Repeat([]sectorFate{fateOld}, int(hi-lo))
+		w.fates = make([]sectorFate, hi-lo)
+		for i := range w.fates {
+			w.fates[i] = f.harm(fateOld, lo+int64(i))
+		}
 	case f.chance(rates.BadWrite):
 		said = "bad"
 		w.fates = make([]sectorFate, hi-lo)
@@ -504,16 +507,17 @@ func (f *Faulty) chanceWrite(w *pendingWrite, lo, hi int64) (fail error, down bo
 	return fail, down
 }
 
-// harm lets fate stand unless it is bad and the sector's replica is harmed.
+// harm lets fate stand unless the sector's replica is harmed. A sector that stays old is harmed
+// like one that goes bad: its replica alone has what was written.
 func (f *Faulty) harm(fate sectorFate, sector int64) sectorFate {
-	if fate != fateBad {
+	if fate == fateNew {
 		return fate
 	}
 	if !f.mayHarm(sector) {
 		return fateNew
 	}
 	f.decayed[sector] = true
-	return fateBad
+	return fate
 }
 
 // apply does the write w of p, remembering how to undo it.
