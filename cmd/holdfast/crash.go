@@ -40,7 +40,7 @@ Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad i
 	}
 	c.AddCommand(
 		crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashMinimizeCommand(),
-		crashCampaignCommand(), crashMergeCommand(),
+		crashCompareCommand(), crashCampaignCommand(), crashMergeCommand(),
 	)
 	return c
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on real input: an image from a directory tree, listed, checked, and a rename explored over every crash.
+# The main job on real input: an image from a directory tree, listed, checked, and a rename explored over every crash, three ways.
 # usage: demo.sh HOLDFAST
 set -euo pipefail
 holdfast=$(realpath "$1")
@@ -26,3 +26,6 @@ cp "$here/testdata/workloads/rename_across.hf" .
 say "cat rename_across.hf"
 cat rename_across.hf
 run crash explore rename_across.hf
+cp "$here/testdata/workloads/rename_once.hf" .
+printf '\nThe same kind of rename three ways: what a crash at each point may leave.\n'
+run crash compare rename_once.hf

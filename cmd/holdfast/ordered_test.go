@@ -175,3 +175,56 @@ func TestSwapEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestCompare: docs/CRASH.md shows what the comparison prints, and only the wrong order loses.
+func TestCompare(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/CRASH.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = "../../testdata/workloads/rename_once.hf"
+	for _, c := range []struct {
+		override string
+		swap     swapFlag
+		worst    [3]severity
+		shown    bool
+	}{
+		{"", swapFlag{1, 2, 3}, [3]severity{worstLoss, worstLeak, worstNone}, true},
+		{"", swapFlag{1, 1, 2}, [3]severity{worstLoss, worstLeak, worstNone}, false},
+		{"sector=4096 block=4k size=8m", swapFlag{1, 2, 3}, [3]severity{worstLoss, worstLeak, worstNone}, false},
+	} {
+		ways, err := compareWays(script, c.override, 0, c.swap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if bad, err := printWays(&out, ways); bad || err != nil {
+			t.Errorf("%+v: %v, %v", c.swap, bad, err)
+		}
+		if c.shown && !bytes.Contains(doc, out.Bytes()) {
+			t.Errorf("docs/CRASH.md does not show\n%s", &out)
+		}
+		for _, line := range strings.Split(out.String(), "\n") {
+			if len(line) > columns {
+				t.Errorf("%d columns: %s", len(line), line)
+			}
+		}
+		for i, w := range ways {
+			worst := worstNone
+			for _, x := range w.cells {
+				worst = max(worst, x.worst)
+			}
+			if worst != c.worst[i] || len(w.cells) == 0 || w.flushes == 0 {
+				t.Errorf("%+v, way %d: severity %d of %d points, %d flushes", c.swap, i, worst, len(w.cells), w.flushes)
+			}
+		}
+	}
+	for op, want := range map[int]string{9: "which of its 4 operations? say --op", 2: "has 0 steps"} {
+		if _, err := compareWays(script, "", op, swapFlag{1, 2, 3}); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("operation %d: %v", op, err)
+		}
+	}
+	if _, err := compareWays("../../testdata/workloads/ordered/link.hf", "", 1, swapFlag{1, 1, 2}); err == nil {
+		t.Error("an image without a journal is compared with itself")
+	}
+}
