@@ -52,6 +52,10 @@ campaign: build ## all crash states of all short workloads, in SHARDS (16), with
 copies: ## two copies: every used sector damaged in turn, every golden workload with decay, 200 campaigns of mixed errors
 	$(GO) test -count=1 -timeout 240m -run '^Test(Copies|GoldenCopies)' -v ./cmd/holdfast -args -sweep -copies -campaigns 200
 
+.PHONY: campaign-ordered
+campaign-ordered: build ## all pairs of operations without a journal, half an hour on two cores
+	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR)-ordered $(SHARDS) --seq 2 --atomic --image journal=none
+
 .PHONY: mount-kill
 mount-kill: ## kill the server of a mount in the middle of a load of 8 processes, CYCLES times (100), and replay
 	FUSEFS_CYCLES=$(CYCLES) FUSEFS_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./fusefs

@@ -38,6 +38,13 @@
 // overflow: the running transaction is committed first where it might. An operation whose
 // bound is too large for a small log is run and measured, and taken back if it does not fit.
 //
+// # Without a journal
+//
+// On a volume made with FormatOptions.NoJournal an operation runs in memory in the same way, cut
+// into steps by [op.order]; when it has succeeded they are written to their places, each behind
+// a flush. See ordered.go for the order within a step, and for what is refused. A crash leaves
+// leaks, high counts and wrong counters; no operation is atomic.
+//
 // # Layers
 //
 // Volume has the operations on inode numbers, as a mount needs them; [Tree], from

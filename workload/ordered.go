@@ -3,6 +3,7 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"holdfast/volume"
 )
@@ -77,6 +78,29 @@ func like(x, n *node) bool {
 	return x.mode == n.mode && x.term() == a.term()
 }
 
+// fits reports whether a directory found may be the model's t by its names: it has those that
+// t has before and after, and no other than one of these.
+func (b *between) fits(x *node, t uint64) bool {
+	list := b.versions(t)
+	fits := true
+	x.names.all(func(name string, _ uint64) bool {
+		known := false
+		for _, n := range list {
+			_, ok := n.names.get(name)
+			known = known || ok
+		}
+		fits = known
+		return fits
+	})
+	list[0].names.all(func(name string, _ uint64) bool {
+		_, is := x.names.get(name)
+		_, stays := list[len(list)-1].names.get(name)
+		fits = fits && (is || !stays)
+		return fits
+	})
+	return fits
+}
+
 // dir compares directory ino, which the model knows as m.
 func (b *between) dir(path string, ino, m uint64) {
 	b.is[ino] = m
@@ -110,6 +134,7 @@ func (b *between) dir(path string, ino, m uint64) {
 // name compares one name with what it may mean.
 func (b *between) name(path, name string, child uint64, may []pmap[string, uint64]) {
 	known := false
+	var dirs []uint64 // of which it may be one
 	for _, names := range may {
 		t, ok := names.get(name)
 		if !ok {
@@ -127,8 +152,7 @@ func (b *between) name(path, name string, child uint64, may []pmap[string, uint6
 			switch {
 			case !like(x, n):
 			case x.isDir():
-				b.dir(path, child, t)
-				return
+				dirs = append(dirs, t)
 			default:
 				b.is[child] = t
 				return
@@ -136,6 +160,11 @@ func (b *between) name(path, name string, child uint64, may []pmap[string, uint6
 		}
 	}
 	x, _ := b.found.nodes.get(child)
+	if len(dirs) > 0 { // two may differ in their names alone
+		i := max(0, slices.IndexFunc(dirs, func(t uint64) bool { return b.fits(x, t) }))
+		b.dir(path, child, dirs[i])
+		return
+	}
 	if !known {
 		b.fail(ErrResurrection, "%s is there, and is neither before nor after: %s", word(path), x)
 	} else {

@@ -21,6 +21,7 @@ import (
 
 	"holdfast/crash"
 	"holdfast/disk"
+	"holdfast/volume"
 	"holdfast/workload"
 )
 
@@ -393,6 +394,10 @@ func (c *campaign) failed(i uint64, s *workload.Script, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sum.Done++
+	if result != nil && result.Op.Expect == workload.OK && errors.Is(result.Got, volume.ErrNotSupported) {
+		c.sum.Refused++
+		return nil
+	}
 	return c.violation(campaignViolation{Number: i, Name: s.Name, Error: err.Error(), Script: text}, 1)
 }
 

@@ -29,10 +29,11 @@ type campaignSum struct {
 	Plan   plan  `json:"campaign"`
 	Shards []int `json:"shards"` // from 1, those in this sum, ascending
 
-	Assigned  uint64 `json:"assigned"`  // workloads of these shards
-	Done      uint64 `json:"done"`      // of these, explored completely
-	Same      uint64 `json:"same"`      // of those done, not explored: another one leaves the same writes
-	Uncovered uint64 `json:"uncovered"` // explored, but a bound of the exploration was reached
+	Assigned  uint64 `json:"assigned"`          // workloads of these shards
+	Done      uint64 `json:"done"`              // of these, explored completely
+	Same      uint64 `json:"same"`              // of those done, not explored: another one leaves the same writes
+	Refused   uint64 `json:"refused,omitempty"` // of those done, not explored: without a journal an operation is not possible
+	Uncovered uint64 `json:"uncovered"`         // explored, but a bound of the exploration was reached
 
 	Points       int     `json:"points"`       // crash points explored
 	Legal        big.Int `json:"legal_states"` // at these
@@ -100,7 +101,10 @@ func (s *campaignSum) print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "done        %d of %d workloads, %s of all\n", s.Done, s.Assigned, percent(s.Done, p.Of))
 	if s.Same > 0 {
-		fmt.Fprintf(w, "explored    %d; %d more leave the same writes as one of these\n", s.Done-s.Same, s.Same)
+		fmt.Fprintf(w, "explored    %d; %d more leave the same writes as one of these\n", s.Done-s.Same-s.Refused, s.Same)
+	}
+	if s.Refused > 0 {
+		fmt.Fprintf(w, "refused     %d, for an operation that is not possible without a journal\n", s.Refused)
 	}
 	if s.Uncovered > 0 {
 		fmt.Fprintf(w, "not covered %d workloads, beyond a bound\n", s.Uncovered)

@@ -126,6 +126,7 @@ func (s *campaignSum) add(o *campaignSum) {
 	s.Assigned += o.Assigned
 	s.Done += o.Done
 	s.Same += o.Same
+	s.Refused += o.Refused
 	s.Uncovered += o.Uncovered
 	s.Points += o.Points
 	s.Legal.Add(&s.Legal, &o.Legal)

@@ -50,6 +50,11 @@ With SOURCE_DATE_EPOCH set, the same source gives the same bytes. The image gets
 it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
 the last write.
 
+With --journal none blocks are written in place in the classical safe order, with a flush between
+steps, for disks that write blocks whole or not at all: a crash then leaves leaks and wrong counts
+but loses nothing that was there. No operation is atomic, and exchanging two names, whiteouts, files
+without a name and fallocate are not possible.
+
 A --manifest is a device table, as mkfs.ubifs and genext2fs read it: lines of
   NAME TYPE MODE UID GID MAJOR MINOR START INC COUNT
 TYPE is f (a file of the source), d (a directory), r (a directory and all below it), c, b (a
