@@ -44,6 +44,10 @@ fuzz: ## every fuzz target, FUZZTIME each (5s)
 		done; \
 	done
 
+SHARDS ?= 16
+CAMPAIGN ?= --seq 1 --nested fix
+CAMPAIGNDIR ?= bin/campaign
+
 .PHONY: campaign
 campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested fix)
 	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
