@@ -30,7 +30,7 @@ type image struct {
 	stat os.FileInfo // which file it is
 
 	blockSize int
-	blocks    uint64 // of one copy, its structure included
+	blocks    uint64       // of one copy, its structure included
 	replicas  *disk.Stable // nil: there is one copy of each block
 }
 
