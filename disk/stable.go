@@ -92,6 +92,10 @@ func (s *Stable) Counts() StableCounts {
 // Size implements [Device].
 func (s *Stable) Size() int64 { return s.size }
 
+// Replica is replica 0 or 1 as it is: for whoever reads much of both and looks closer, by
+// [Mend], where they are not alike. What is written to it is not mirrored.
+func (s *Stable) Replica(i int) Device { return s.rep[i] }
+
 // both does one thing to both replicas, at once where that is allowed, and gives both errors.
 func (s *Stable) both(do func(d Device) error) error {
 	if s.shared != nil || s.opt.Serial || s.opt.Careful {

@@ -69,6 +69,11 @@ func (v *Volume) Scrub(ctx context.Context, o ScrubOptions) (*ScrubReport, error
 	s := &scrubber{v: v, opt: o, ctx: ctx, seen: map[damageKey]bool{}, start: time.Now()}
 	s.report = &ScrubReport{Counts: map[Purpose]ScrubCount{}, Copies: int(v.super.Copies)}
 	s.heal = !v.readOnly
+	if both, ok := v.dev.(*disk.Stable); ok {
+		s.raw = []disk.Device{both.Replica(0), both.Replica(1)}
+	} else if v.super.Copies == 1 {
+		s.raw = []disk.Device{v.dev}
+	}
 	var fs Statfs
 	err := v.view(func(*op) error {
 		fs = statfs(&v.g, &v.super, v.totals)
@@ -132,8 +137,9 @@ type scrubber struct {
 	total int64
 	start time.Time
 
-	done atomic.Int64 // bytes verified
-	sent int64        // bytes verified, or given to a worker
+	raw  []disk.Device // the replicas, where they can be read by themselves
+	done atomic.Int64  // bytes verified
+	sent int64         // bytes verified, or given to a worker
 
 	mu      sync.Mutex
 	report  *ScrubReport
@@ -390,7 +396,7 @@ func (s *scrubber) walk() error {
 	var group sync.WaitGroup
 	for range n {
 		group.Go(func() {
-			room := make([]byte, maxJob)
+			room := make([]byte, len(s.raw)*maxJob+s.v.g.BlockSize)
 			for u := range jobs {
 				if err := s.run(u, room); err != nil {
 					s.mu.Lock()
@@ -532,43 +538,55 @@ func (s *scrubber) blocks(u Use, room []byte) error {
 func (s *scrubber) data(o *op, in *layout.Inode, u Use, room []byte) error {
 	v := s.v
 	bs := uint64(v.g.BlockSize)
-	// Where there are replicas each block is looked for on all of them.
-	whole := v.super.Copies == 1 && disk.ReadFull(v.dev, room[:u.Count*bs], int64(u.Block*bs)) == nil
+	one, rest := room[:bs], room[bs:]
+	whole := s.read(rest, u)
 	var sums []byte
 	tableNo, verified := uint64(0), uint64(0)
 	for i := range u.Count {
-		one := u
-		one.Block, one.Index, one.Count = u.Block+i, u.Index+i, 1
-		if s.onItsWay(one) {
+		x := u
+		x.Block, x.Index, x.Count = u.Block+i, u.Index+i, 1
+		if s.onItsWay(x) {
 			s.inMemory()
 			continue
 		}
-		table, at := v.g.SumPlace(one.Block)
+		table, at := v.g.SumPlace(x.Block)
 		if table != tableNo {
 			var err error
 			if sums, err = o.Read(table, layout.KindSums); err != nil {
 				if !isMedia(err) {
 					return err
 				}
-				s.found(Damage{Use: one, Why: "its checksum is lost: " + err.Error()})
+				s.found(Damage{Use: x, Why: "its checksum is lost: " + err.Error()})
 				continue
 			}
 			sums = bytes.Clone(sums) // Read may use its memory for another
 			tableNo = table
 		}
-		check := disk.Check{Seed: v.seeds.Data(one.Block, uint64(u.Ino), in.Generation, one.Index), Want: layout.DataSum(sums, at)}
-		p := room[i*bs : (i+1)*bs]
+		check := disk.Check{Seed: v.seeds.Data(x.Block, uint64(u.Ino), in.Generation, x.Index), Want: layout.DataSum(sums, at)}
 		verified++
-		if whole && check.Pass(p) {
+		if whole && check.Pass(rest[i*bs:(i+1)*bs]) {
 			continue
 		}
-		copies, err := disk.Mend(v.dev, p, check, int64(one.Block*bs))
-		if err := s.judge(one, copies, err); err != nil {
+		copies, err := disk.Mend(v.dev, one, check, int64(x.Block*bs))
+		if err := s.judge(x, copies, err); err != nil {
 			return err
 		}
 	}
 	s.scrubbed(PurposeData, verified)
 	return nil
+}
+
+// read fills the start of room with a run of blocks; true if it could be read, and is the same on
+// all replicas. Where it is not each block has to be looked at by itself.
+func (s *scrubber) read(room []byte, u Use) bool {
+	n, off := int(u.Count)*s.v.g.BlockSize, int64(u.Block)*int64(s.v.g.BlockSize)
+	for i, dev := range s.raw {
+		p := room[i*maxJob:][:n]
+		if disk.ReadFull(dev, p, off) != nil || i > 0 && !bytes.Equal(p, room[:n]) {
+			return false
+		}
+	}
+	return len(s.raw) > 0
 }
 
 // onItsWay reports whether a data block is not on the device yet.
