@@ -4,7 +4,6 @@ package fusefs
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"os"
@@ -79,9 +78,8 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 		defer close(m.done)
 		server.Serve()
 	}()
-	if err := server.WaitMount(); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, errors.Join(err, m.Unmount()))
-	}
+	// No WaitMount: it opens a file of the mount, and a server that is killed while it waits for its own answer
+	// never ends. Nor is there anything to wait for; who comes first waits for the server.
 	return m, nil
 }
 

@@ -27,8 +27,9 @@ func Mounted(dir string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil { // a dead server's mount cannot be looked at
-		dir = real
+	// The directory itself may be the mount of a server that is gone, or that does not answer: it is not looked at.
+	if above, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+		dir = filepath.Join(above, filepath.Base(dir))
 	}
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
