@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,11 +22,12 @@ func cpCommand() *cobra.Command {
 	var archive, preserve bool
 	var sparse string
 	cmd := &cobra.Command{
-		Use:   "cp [-a|-r] SOURCE... DEST",
-		Short: "Copy files between the host and an image",
-		Long: `Copy files and trees. One side names files in an image (IMAGE:PATH), the other the host; a file
-of the host whose name has a colon is written ./a:b. A SOURCE of - is standard input, a DEST of
-- standard output. DIR/. is what is in a directory.
+		Use:        "cp [-a|-r] SOURCE... DEST",
+		SuggestFor: []string{"copy", "get", "put"},
+		Short:      "Copy files between the host and images",
+		Long: `Copy files and trees, from the host or an image to an image or the host: IMAGE:PATH names a file
+in an image, and one side has to; a file of the host whose name has a colon is written ./a:b. A
+SOURCE of - is standard input, a DEST of - standard output. DIR/. is what is in a directory.
 
 Without -a and -r what a symbolic link or a device leads to is copied, with them these
 themselves. With -a types, modes, owners, times and hard links are kept. What exists in the
@@ -48,10 +50,7 @@ as cp does. Where an image is damaged the rest is copied, and the exit status is
 			c.Preserve, c.KeepGoing = archive || preserve, true
 			_, _, into := splitImagePath(dst)
 			for _, src := range sources {
-				switch _, _, from := splitImagePath(src); {
-				case from && into:
-					return usage("%s and %s: one side has to be on the host", quoteName(src), quoteName(dst))
-				case !from && !into:
+				if _, _, from := splitImagePath(src); !from && !into {
 					return usage("%s and %s: one side has to be IMAGE:PATH", quoteName(src), quoteName(dst))
 				}
 			}
@@ -71,6 +70,7 @@ as cp does. Where an image is damaged the rest is copied, and the exit status is
 	f.BoolVarP(&c.recursive, "Recursive", "R", false, "like -r")
 	f.BoolVarP(&preserve, "preserve", "p", false, "with owners, modes and times")
 	f.BoolVarP(&c.noClobber, "no-clobber", "n", false, "leave what exists")
+	f.BoolVarP(&c.update, "update", "u", false, "leave what exists and is not older")
 	f.BoolVarP(&c.force, "force", "f", false, "replace what exists on the host and cannot be written")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "print a line for each file")
 	f.StringVar(&sparse, "sparse", "auto", "auto, always: blocks of zeros become holes; never: they are written")
@@ -81,8 +81,24 @@ as cp does. Where an image is damaged the rest is copied, and the exit status is
 type copier struct {
 	destination
 	transfer.Options
-	w                                    *work
-	recursive, noClobber, force, verbose bool
+	w                                            *work
+	recursive, noClobber, update, force, verbose bool
+}
+
+// keeps reports whether something that exists is left because of what is to replace it, by their times.
+func (c *copier) keeps(there, source time.Time) bool {
+	return c.noClobber || c.update && !source.After(there)
+}
+
+// inTheWay refuses to replace a directory by something else, and something else by a directory.
+func inTheWay(to operand, old volume.Attr, dir bool) error {
+	switch {
+	case dir && !isDir(old):
+		return to.at(errors.New("not a directory: a directory does not replace it"))
+	case !dir && isDir(old):
+		return to.at(errors.New("is a directory: a file does not replace it"))
+	}
+	return nil
 }
 
 // copied prints the line of -v.
@@ -91,8 +107,8 @@ func (c *copier) copied(src, dst string) {
 }
 
 // options are those of one copy: rel, with the first name cut off if named is set, is where a
-// file is below src and dst; there says whether something that is no directory is at a path below dst.
-func (c *copier) options(src, dst string, named bool, there func(rel string, dir bool) bool) transfer.Options {
+// file is below src and dst; there says whether something that stays is at a path below dst.
+func (c *copier) options(src, dst string, named bool, there func(rel string, info fs.FileInfo) bool) transfer.Options {
 	o := c.Options
 	tail := func(rel string) string {
 		if named {
@@ -112,8 +128,8 @@ func (c *copier) options(src, dst string, named bool, there func(rel string, dir
 			}
 		}
 	}
-	if c.noClobber {
-		o.Exclude = func(rel string, info fs.FileInfo) bool { return there(tail(rel), info.IsDir()) }
+	if c.noClobber || c.update {
+		o.Exclude = func(rel string, info fs.FileInfo) bool { return there(tail(rel), info) }
 	}
 	return o
 }
@@ -126,7 +142,7 @@ func (c *copier) report(s transfer.Stats) {
 	c.w.failed = c.w.failed || s.Damaged > 0
 }
 
-// in copies from the host.
+// in copies from the host, or from images, into an image.
 func (c *copier) in(sources []string, dst string) error {
 	to, err := c.w.operand(dst)
 	if err != nil {
@@ -136,8 +152,13 @@ func (c *copier) in(sources []string, dst string) error {
 	if err != nil {
 		return err
 	}
+	c.w.write = false // what is copied from another image is only read
 	for _, src := range sources {
 		to := to
+		if _, _, from := splitImagePath(src); from {
+			c.w.fail(filled(to, c.between(src, to, name)))
+			continue
+		}
 		base := filepath.Base(filepath.Clean(src))
 		contents := src == "." || strings.HasSuffix(src, "/.")
 		if src == "-" {
@@ -150,12 +171,17 @@ func (c *copier) in(sources []string, dst string) error {
 		if err == nil {
 			err = c.copyIn(src, to)
 		}
-		if errors.Is(err, syscall.ENOSPC) {
-			err = fmt.Errorf("%s: %w", quoteName(to.im.name), err) // it is not the host that is full
-		}
-		c.w.fail(err)
+		c.w.fail(filled(to, err))
 	}
 	return nil
+}
+
+// filled says what is full: it is not the host.
+func filled(to operand, err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%s: %w", quoteName(to.im.name), err)
+	}
+	return err
 }
 
 func (c *copier) copyIn(src string, to operand) error {
@@ -196,9 +222,13 @@ func (c *copier) copyIn(src string, to operand) error {
 	if err != nil {
 		return err
 	}
-	a, err := to.im.Lookup(dir, base)
-	if err == nil && c.noClobber && !(isDir(a) && st.IsDir()) {
-		return nil
+	if a, err := to.im.Lookup(dir, base); err == nil {
+		if c.keeps(a.Mtime, st.ModTime()) && !(isDir(a) && st.IsDir()) {
+			return nil
+		}
+		if err := inTheWay(to, a, st.IsDir()); err != nil {
+			return err
+		}
 	}
 	s, err := transfer.CopyIn(to.im.Volume, real, dir, base, c.options(src, to.name, !st.IsDir(), c.thereIn(to)))
 	c.report(s)
@@ -206,14 +236,14 @@ func (c *copier) copyIn(src string, to operand) error {
 }
 
 // thereIn tells whether something would be in the way below an operand.
-func (c *copier) thereIn(to operand) func(rel string, dir bool) bool {
-	return func(rel string, dir bool) bool {
+func (c *copier) thereIn(to operand) func(rel string, info fs.FileInfo) bool {
+	return func(rel string, info fs.FileInfo) bool {
 		ino, err := to.im.Tree().Resolve(below(to.path, rel), false)
 		if err != nil {
 			return false
 		}
 		a, err := to.im.Getattr(ino)
-		return err == nil && !(dir && isDir(a))
+		return err == nil && !(info.IsDir() && isDir(a)) && c.keeps(a.Mtime, info.ModTime())
 	}
 }
 
@@ -288,11 +318,11 @@ func (c *copier) out(sources []string, dst string) error {
 // copyOut copies what an operand names to a name of the host.
 func (c *copier) copyOut(o operand, a volume.Attr, host string) error {
 	st, serr := os.Stat(host)
-	there := func(rel string, dir bool) bool {
+	there := func(rel string, info fs.FileInfo) bool {
 		st, err := os.Lstat(filepath.Join(host, filepath.FromSlash(rel)))
-		return err == nil && !(dir && st.IsDir())
+		return err == nil && !(info.IsDir() && st.IsDir()) && c.keeps(st.ModTime(), info.ModTime())
 	}
-	if _, err := os.Lstat(host); err == nil && c.noClobber && !(isDir(a) && serr == nil && st.IsDir()) {
+	if old, err := os.Lstat(host); err == nil && c.keeps(old.ModTime(), a.Mtime) && !(isDir(a) && serr == nil && st.IsDir()) {
 		return nil
 	}
 	var s transfer.Stats
