@@ -13,8 +13,9 @@ func chownCommand() *cobra.Command {
 	var recursive, itself, verbose, changes bool
 	var reference string
 	c := &cobra.Command{
-		Use:   "chown [UID][:[GID]] IMAGE:PATH...",
-		Short: "Change owner and group in an image",
+		Use:        "chown [UID][:[GID]] IMAGE:PATH...",
+		SuggestFor: []string{"chgrp"},
+		Short:      "Change owner and group in an image",
 		Long: `Change owner and group in an image, both numbers; one that is left out stays. A symbolic link
 is followed, but with -h or -R changed itself.`,
 		Args: cobra.MinimumNArgs(1),

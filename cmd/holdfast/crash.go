@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,16 +26,7 @@ and find the smallest that fails.
 Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad input,
 3 a bound was reached without a violation.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cmd.Help(); err != nil {
-				return err
-			}
-			var names []string
-			for _, sub := range cmd.Commands() {
-				names = append(names, sub.Name())
-			}
-			return usage("say what to do: %s", strings.Join(names, ", "))
-		},
+		RunE: needsCommand,
 	}
 	c.AddCommand(
 		crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashMinimizeCommand(),

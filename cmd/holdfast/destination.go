@@ -15,6 +15,7 @@ import (
 type destination struct {
 	dir      string // -t
 	noTarget bool   // -T
+	noDeref  bool   // ln -n: a link to a directory is no directory
 }
 
 func (d *destination) flags(f *pflag.FlagSet) {
@@ -45,7 +46,7 @@ func (d *destination) inside(cmd *cobra.Command, dst operand, several bool) (fun
 	if d.noTarget {
 		return func(string) (operand, error) { return dst, nil }, nil
 	}
-	a, err := dst.resolve(true)
+	a, err := dst.resolve(!d.noDeref)
 	switch {
 	case err == nil && isDir(a):
 		made := map[string]bool{}

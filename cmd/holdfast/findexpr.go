@@ -144,7 +144,7 @@ func (p *parser) plain(word string) predicate {
 	case "-depth", "-d":
 		f.post = true
 		return func(*found) bool { return true }
-	case "-true":
+	case "-true", "-xdev", "-mount": // an image is one file system
 		return func(*found) bool { return true }
 	case "-false":
 		return func(*found) bool { return false }

@@ -25,8 +25,9 @@ const (
 func fsckCommand() *cobra.Command {
 	var no, auto, preen, forced, asJSON, verbose, noData bool
 	c := &cobra.Command{
-		Use:   "fsck -n IMAGE",
-		Short: "Check an image: the invariants I1 to I10",
+		Use:        "fsck -n IMAGE",
+		SuggestFor: []string{"check", "e2fsck"},
+		Short:      "Check an image: the invariants I1 to I10",
 		Long: `Check an image. It is not changed: a journal that is not empty is replayed in memory.
 
 The used and all blocks that it counts are those of the volume with its structure, as in what

@@ -39,6 +39,7 @@ way there from the link.`,
 	l.flags(f)
 	f.BoolVarP(&l.symbolic, "symbolic", "s", false, "make symbolic links")
 	f.BoolVarP(&l.force, "force", "f", false, "replace NEW if it exists")
+	f.BoolVarP(&l.noDeref, "no-dereference", "n", false, "NEW is replaced even if it is a symbolic link to a directory")
 	f.BoolVarP(&l.relative, "relative", "r", false, "with -s: from where the link is")
 	f.BoolVarP(&l.verbose, "verbose", "v", false, "print a line for each link")
 	return c

@@ -24,8 +24,9 @@ type lsFlags struct {
 func lsCommand() *cobra.Command {
 	var o lsFlags
 	c := &cobra.Command{
-		Use:   "ls IMAGE[:PATH]...",
-		Short: "List directories of an image",
+		Use:        "ls IMAGE[:PATH]...",
+		SuggestFor: []string{"dir"},
+		Short:      "List directories of an image",
 		Long: `List directories of an image, a name a line. Owners are numbers. With -l, what a damaged
 inode does not say is shown as "?".`,
 		Args: cobra.MinimumNArgs(1),
@@ -129,9 +130,33 @@ func (l *lister) describe(r *row) {
 	l.w.fail(r.at(r.err))
 }
 
+// attributes reports whether more is asked for than names and types.
+func (l *lister) attributes() bool { return l.long || l.by != "" || l.blocks || l.classify || l.json }
+
+// entries is what is in a directory, in the order of names, with attributes if they are asked for:
+// those are read along with the names. With an error comes what could be read.
+func (l *lister) entries(im *image, dir volume.Ino) (list []row, err error) {
+	if l.attributes() {
+		err = im.ReadDirPlus(dir, 0, func(e volume.DirEntry, a volume.Attr, err error) bool {
+			if err != nil {
+				a = volume.Attr{Ino: e.Ino, Mode: e.Type}
+			}
+			list = append(list, row{show: e.Name, attr: a, err: err})
+			return true
+		})
+	} else {
+		err = im.ReadDir(dir, 0, func(e volume.DirEntry) bool {
+			list = append(list, row{show: e.Name, attr: volume.Attr{Ino: e.Ino, Mode: e.Type}})
+			return true
+		})
+	}
+	slices.SortFunc(list, func(a, b row) int { return cmp.Compare(a.show, b.show) })
+	return list, err
+}
+
 // dir lists one directory, then, if asked, those below it.
 func (l *lister) dir(o operand, ino volume.Ino, heading bool) {
-	list, err := o.im.entries(ino)
+	list, err := l.entries(o.im, ino)
 	l.w.fail(o.at(err))
 	var rows []row
 	if l.all {
@@ -145,20 +170,16 @@ func (l *lister) dir(o operand, ino volume.Ino, heading bool) {
 			rows = append(rows, r)
 		}
 	}
-	for _, e := range list {
-		if e.Name[0] == '.' && !l.all && !l.almost {
+	for i := range list {
+		r := &list[i]
+		if r.show[0] == '.' && !l.all && !l.almost {
 			continue
 		}
-		r := row{operand: o.child(e.Name), show: e.Name, attr: volume.Attr{Ino: e.Ino, Mode: e.Type}}
-		if l.long || l.by != "" || l.blocks || l.classify || l.json {
-			if a, err := o.im.Getattr(e.Ino); err != nil {
-				r.err = err
-			} else {
-				r.attr = a
-			}
-			l.describe(&r)
+		r.operand = o.child(r.show)
+		if l.attributes() {
+			l.describe(r)
 		}
-		rows = append(rows, r)
+		rows = append(rows, *r)
 	}
 	l.sort(rows)
 	if heading && !l.json {

@@ -98,7 +98,7 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return usage("a command is needed")
@@ -117,9 +117,41 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 		mountCommand(helper), umountCommand(helper), dumpCommand(), crashCommand(), versionCommand(), manCommand(),
 	)
 	root.SetVersionTemplate("{{.Version}}\n")
+	root.SuggestionsMinimumDistance = 2
 	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.NoArgs, needsCommand
+		}
+	}
 	usageArgs(root)
 	return root
+}
+
+// knownCommand refuses what is no command, with those that may be meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if list := cmd.SuggestionsFor(args[0]); len(list) > 0 {
+		hint = ": " + strings.Join(list, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], hint)
+}
+
+// needsCommand is a command that only has others below it.
+func needsCommand(cmd *cobra.Command, _ []string) error {
+	if err := cmd.Help(); err != nil {
+		return err
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if !sub.IsAdditionalHelpTopicCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return usage("say what to do: %s", strings.Join(names, ", "))
 }
 
 // usageArgs makes wrong numbers of arguments usage errors in every command.

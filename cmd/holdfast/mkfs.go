@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -40,8 +41,9 @@ type mkfsOptions struct {
 func mkfsCommand() *cobra.Command {
 	var o mkfsOptions
 	c := &cobra.Command{
-		Use:   "mkfs IMAGE [SIZE]",
-		Short: "Make an image, empty or from a directory or an archive",
+		Use:        "mkfs IMAGE [SIZE]",
+		SuggestFor: []string{"mke2fs", "format"},
+		Short:      "Make an image, empty or from a directory or an archive",
 		Long: `Make an image file, empty or holding what a directory or a tar archive holds (compressed with
 gzip, zstd or bzip2, or not at all; - is standard input).
 
@@ -314,13 +316,17 @@ func (t *target) window(size int64) (int64, error) {
 // make calls fill with a device of size bytes. Unless fill succeeds there is no image; not
 // either if the program is interrupted.
 func (t *target) make(size int64, fill func(dev *disk.File, st os.FileInfo) (transfer.Stats, error)) (stats transfer.Stats, err error) {
+	final, err := followed(t.name)
+	if err != nil {
+		return stats, err
+	}
 	part := t.name
 	var f *disk.File
 	if offsetGiven {
 		f, err = disk.OpenFile(t.name, disk.FileOptions{Offset: imageOffset.n, Length: size})
 	} else {
 		// The image grows under another name and gets its own only when it is whole.
-		part = fmt.Sprintf("%s.part-%d", t.name, os.Getpid())
+		part = fmt.Sprintf("%s.part-%d", final, os.Getpid())
 		defer onInterrupt(func() { _ = os.Remove(part) })()
 		f, err = disk.CreateFile(part, size, 0o644, true)
 	}
@@ -338,12 +344,25 @@ func (t *target) make(size int64, fill func(dev *disk.File, st os.FileInfo) (tra
 		err = cerr
 	}
 	if err == nil && part != t.name {
-		err = os.Rename(part, t.name)
+		err = os.Rename(part, final)
 	}
 	if err != nil && part != t.name {
 		err = errors.Join(trimPart(err, part, t.name), ignoreNotExist(os.Remove(part)))
 	}
 	return stats, err
+}
+
+// followed is the file that a name leads to: what a symbolic link names is replaced, not the link.
+func followed(name string) (string, error) {
+	st, err := os.Lstat(name)
+	if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+		return name, nil
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s: is a symbolic link that leads nowhere", name)
+	}
+	return real, err
 }
 
 func ignoreNotExist(err error) error {

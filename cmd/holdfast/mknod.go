@@ -13,8 +13,9 @@ import (
 func mknodCommand() *cobra.Command {
 	var mode string
 	c := &cobra.Command{
-		Use:   "mknod IMAGE:PATH p|s|c|b [MAJOR MINOR]",
-		Short: "Make a pipe, a socket or a device in an image",
+		Use:        "mknod IMAGE:PATH p|s|c|b [MAJOR MINOR]",
+		SuggestFor: []string{"mkfifo"},
+		Short:      "Make a pipe, a socket or a device in an image",
 		Long: `Make a pipe (p), a socket (s), or a device of characters (c, u) or blocks (b) with its numbers,
 in an image. No root is needed.`,
 		Args: cobra.RangeArgs(2, 4),

@@ -2,7 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +42,7 @@ Two names of one file stay as they are, which is an error, as for mv(1).`,
 							return err
 						}
 						if name, err = d.inside(cmd, to, len(sources) > 1); err != nil {
-							return err
+							return onHost(dst, err)
 						}
 					}
 					to, err := name(src.base())
@@ -48,7 +52,7 @@ Two names of one file stay as they are, which is an error, as for mv(1).`,
 					if err == nil {
 						err = move(src, to, noClobber, func() { w.verbose(verbose, "renamed %s -> %s", shellQuote(src.name), shellQuote(to.name)) })
 					}
-					w.fail(err)
+					w.fail(onHost(dst, err))
 				}
 				return nil
 			})
@@ -60,6 +64,19 @@ Two names of one file stay as they are, which is an error, as for mv(1).`,
 	f.BoolVarP(&force, "force", "f", false, "never ask (it never does)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print a line for each")
 	return c
+}
+
+// onHost adds to an error about a destination without IMAGE: that it is not in the image, but on the host.
+func onHost(dst string, err error) error {
+	if _, _, ok := splitImagePath(dst); ok || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, volume.ErrNotDir) {
+		return err
+	}
+	if _, serr := os.Stat(dst); serr != nil {
+		if _, serr = os.Stat(filepath.Dir(dst)); serr != nil || !strings.Contains(dst, "/") {
+			return err
+		}
+	}
+	return fmt.Errorf("%w (mv stays within an image: holdfast cp -a takes files to the host)", err)
 }
 
 // move renames src to dst; done is called if it has.

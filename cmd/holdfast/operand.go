@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +66,9 @@ func (o operand) at(err error) error {
 // resolve is the inode that the operand names.
 func (o operand) resolve(follow bool) (volume.Attr, error) {
 	ino, err := o.im.Tree().Resolve(o.path, follow)
+	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(o.path, "*?[") {
+		err = fmt.Errorf("%w (no pattern is expanded in an image: holdfast find has -name, and -delete)", cause(err))
+	}
 	if err != nil {
 		return volume.Attr{}, o.at(err)
 	}

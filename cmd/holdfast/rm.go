@@ -16,8 +16,9 @@ import (
 func rmCommand() *cobra.Command {
 	var r remover
 	c := &cobra.Command{
-		Use:   "rm IMAGE:PATH...",
-		Short: "Remove files from an image",
+		Use:        "rm IMAGE:PATH...",
+		SuggestFor: []string{"unlink", "del"},
+		Short:      "Remove files from an image",
 		Long: `Remove files from an image. A file with several names keeps the others, unless --all-names is
 given: then all of them are removed, together: after a crash all are there or none is.
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +16,9 @@ import (
 
 func tarCommand() *cobra.Command {
 	var a archiver
+	var create bool
 	c := &cobra.Command{
-		Use:   "tar IMAGE:PATH [-o FILE] | tar -x IMAGE:PATH [-f FILE]",
+		Use:   "tar [-c] IMAGE:PATH [-f FILE] | tar -x IMAGE:PATH [-f FILE]",
 		Short: "Write a tar archive of a tree in an image, or unpack one into it",
 		Long: `Write what a path in an image names as a tar archive in the PAX format, to standard output or
 --output. Names are those that tar -c -C PATH . gives. Types, modes, numeric owners, times to the
@@ -29,10 +31,14 @@ be unpacked ends it; what came before it stays.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case a.extract && (a.output != "" || a.gzip):
-				return usage("-x reads an archive: --file, not --output or --gzip")
+			case a.extract && create:
+				return usage("-c and -x exclude one another")
+			case a.extract && a.output != "":
+				return usage("-x reads an archive: --file, not --output")
+			case !a.extract && a.file != "" && a.output != "":
+				return usage("--file and --output are both where the archive goes")
 			case !a.extract && a.file != "":
-				return usage("--file is an archive to unpack: -x, or --output")
+				a.output = a.file
 			}
 			match, err := transfer.Match(a.exclude)
 			if err != nil {
@@ -41,6 +47,7 @@ be unpacked ends it; what came before it stays.`,
 			a.Exclude, a.Preserve = match, true
 			return runVerb(cmd, a.extract, args, func(w *work, args []string) error {
 				a.w = w
+				a.list()
 				to, err := w.operand(args[0])
 				if err != nil {
 					return err
@@ -54,9 +61,11 @@ be unpacked ends it; what came before it stays.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&a.extract, "extract", "x", false, "unpack an archive")
-	f.StringVarP(&a.file, "file", "f", "", "the archive to unpack (default: standard input)")
-	f.StringVarP(&a.output, "output", "o", "", "write the archive to this file")
-	f.BoolVarP(&a.gzip, "gzip", "z", false, "compress the archive")
+	f.BoolVarP(&create, "create", "c", false, "write an archive, as without -x")
+	f.StringVarP(&a.file, "file", "f", "", "the archive (default: standard input or output)")
+	f.StringVarP(&a.output, "output", "o", "", "write the archive to this file, like -c -f")
+	f.BoolVarP(&a.gzip, "gzip", "z", false, "compress the archive; with -x it is recognised in any case")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "list the members, on standard error if the archive goes to standard output")
 	f.StringArrayVar(&a.exclude, "exclude", nil, "leave out what matches this pattern")
 	f.BoolVar(&a.KeepGoing, "keep-going", false, "leave out files that are damaged, rather than stop at one")
 	return c
@@ -64,10 +73,26 @@ be unpacked ends it; what came before it stays.`,
 
 type archiver struct {
 	transfer.Options
-	w             *work
-	extract, gzip bool
-	file, output  string
-	exclude       []string
+	w                      *work
+	extract, gzip, verbose bool
+	file, output           string
+	exclude                []string
+}
+
+// list has members listed, with -v.
+func (a *archiver) list() {
+	if !a.verbose {
+		return
+	}
+	var out io.Writer = a.w.out
+	if !a.extract && (a.output == "" || a.output == "-") {
+		out = a.w.cmd.ErrOrStderr()
+	}
+	a.Progress = func(rel string, n int64) {
+		if n == 0 {
+			fmt.Fprintln(out, quoteName(strings.TrimSuffix("./"+rel, "/.")))
+		}
+	}
 }
 
 func (a *archiver) report(s transfer.Stats) {

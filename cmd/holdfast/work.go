@@ -73,6 +73,9 @@ func (w *work) each(args []string, f func(o operand) error) {
 func (w *work) operand(arg string) (operand, error) {
 	if name, inside, ok := splitImagePath(arg); ok {
 		im, err := w.open(name)
+		if arg == name+":" { // messages call the root by its name
+			arg += inside
+		}
 		return operand{im, arg, inside}, err
 	}
 	st, err := os.Stat(arg)
