@@ -199,6 +199,16 @@ func (s *State) Decayed() int {
 // MayDecay reports whether sectors may have gone bad at the crash, met or not.
 func (s *State) MayDecay() bool { return s.dev != nil && s.dev.sp.decay != nil }
 
+// DecayedAt lists the sectors (by byte offset, ascending) that Decayed may be about: so many of
+// them are bad. They are just those, unless a read told the states that the run stands for only
+// that one of several is.
+func (s *State) DecayedAt() []int64 {
+	if s.dev == nil || s.dev.sp.decay == nil {
+		return nil
+	}
+	return s.dev.decay.suspects(s.dev.sector)
+}
+
 // Note labels the run, for the histogram of the report; the last label counts.
 func (s *State) Note(label string) { s.label = label }
 

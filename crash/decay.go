@@ -79,6 +79,19 @@ func (k *decay) met() int {
 	return n
 }
 
+// suspects are the sectors of the cells that met counts, as byte offsets.
+func (k *decay) suspects(sector int64) (list []int64) {
+	for i := range k.cells {
+		if c := &k.cells[i]; c.met {
+			for _, s := range c.sectors {
+				list = append(list, s*sector)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // choose is the number of ways to choose m of n, for m up to maxDecay.
 func choose(n uint64, m int) uint64 {
 	switch {

@@ -98,6 +98,7 @@ func (s *survey) node(path string, ino volume.Ino, want uint64) {
 		s.differ(path, found.String(), model.String())
 		return
 	}
+	s.attributes(path, ino, n)
 	switch n.kind() {
 	case ModeFile:
 		s.file(path, ino, n)
@@ -109,6 +110,30 @@ func (s *survey) node(path string, ino volume.Ino, want uint64) {
 		} else if target != n.target {
 			s.differ(path, "-> "+word(target), "-> "+word(n.target))
 		}
+	}
+}
+
+// attributes compares the extended ones: all that are listed, with their values.
+func (s *survey) attributes(path string, ino volume.Ino, n *node) {
+	names, err := s.v.Listxattr(ino)
+	if err != nil {
+		s.lost(path+": attributes", err)
+		return
+	}
+	for _, name := range names {
+		want, ok := n.xattrs.get(name)
+		value, err := s.v.Getxattr(ino, name)
+		switch {
+		case !ok:
+			s.differ(path, "attribute "+name+" is there", "")
+		case err != nil:
+			s.lost(path+": attribute "+name, err)
+		case string(value) != want:
+			s.differ(path, "another value of attribute "+name, "")
+		}
+	}
+	if len(names) < n.xattrs.len() {
+		s.differ(path, "", fmt.Sprintf("has %d attributes", n.xattrs.len()))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // TestJudgeDamaged: what a bad sector took along must fail, and the rest be right; another tree
 // is told whatever else is damaged.
 func TestJudgeDamaged(t *testing.T) {
-	s, err := Parse("damage.hf", "image size=1m block=1k sector=512\nmkdir d\ncreate d/f\nwrite d/f 0 9000 1\nln -s t d/l\n---\ncreate d/g\n")
+	s, err := Parse("damage.hf", "image size=1m block=1k sector=512\nmkdir d\ncreate d/f\nwrite d/f 0 9000 1\nsetxattr d/f user.a 900 1\nln -s t d/l\n---\ncreate d/g\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,8 @@ func TestJudgeDamaged(t *testing.T) {
 	if places < 9000/512 || clean == 0 {
 		t.Errorf("%d sectors damage something, %d nothing", places, clean)
 	}
-	for change, op := range map[string]string{"content": "write d/f 5000 1 2", "size": "truncate d/f 8999", "mode": "chmod 0600 d/f", "name": "mv d/f d/h", "target": "rm d/l"} {
+	for change, op := range map[string]string{"content": "write d/f 5000 1 2", "size": "truncate d/f 8999", "mode": "chmod 0600 d/f", "name": "mv d/f d/h", "target": "rm d/l",
+		"attribute": "setxattr d/f user.a 900 2", "attributes": "setxattr d/f user.b 1 1", "no attribute": "rmxattr d/f user.a"} {
 		script, err := Parse("change.hf", "image size=1m block=1k sector=512\n---\n"+op+"\n")
 		if err != nil {
 			t.Fatal(err)

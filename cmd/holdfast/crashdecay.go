@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"holdfast/crash"
@@ -44,6 +45,8 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 		return nil // nothing was lost
 	case !errors.As(strict, &verdict):
 		return strict
+	case verdict.Class != workload.ErrInvariant && x.redundant(s):
+		return strict // what is there twice costs nothing, but for what fsck has to say of it
 	case v == nil:
 		return x.refused(s, at, verdict)
 	case verdict.Class == workload.ErrInvariant:
@@ -55,6 +58,7 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 	// With one copy, what is lost of the last commit costs that commit, and recovery says so,
 	// unless both copies of the sector with which it begins in the log are lost. A crash may
 	// have hidden the recovery that said so.
+	synced := at.Synced
 	if v.Recovery().Dropped || s.Decayed() > 1 || s.Depth > 0 {
 		at.Synced = x.lastButOne(s.Point)
 	}
@@ -66,8 +70,13 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 	if err != nil {
 		return err
 	}
-	if s.Note("dropped"); len(damaged) == 0 {
+	switch {
+	case len(damaged) > 0:
+	case k < synced:
+		s.Note("dropped")
 		return nil
+	default: // nothing is lost, and nothing damaged: decay is no excuse
+		return strict
 	}
 	s.Note("damaged")
 	r, err := fsckOf(s.Dev)
@@ -78,6 +87,42 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 		return x.broken(workload.ErrUnnoticed, at, k, err)
 	}
 	return nil
+}
+
+// redundant reports whether all that decayed is one sector of what the image has twice, and its
+// twin is neither in flight nor within a recovery that a crash cut off, either of which may have
+// cost it: superblocks, headers of the log, and the runs of the log.
+func (x *session) redundant(s *crash.State) bool {
+	if s.Depth > 0 || s.Decayed() != 1 || x.script.Image.Copies > 1 {
+		return false
+	}
+	for _, at := range s.DecayedAt() {
+		twin := x.twin(at)
+		if twin < 0 || slices.ContainsFunc(s.InFlight, func(w crash.Write) bool { return w.Off <= twin && twin < w.Off+int64(w.Len) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// twin is where the other copy of a sector lies; -1: there is none. The backup superblock is the
+// third copy of something, and has none here.
+func (x *session) twin(at int64) int64 {
+	g := &x.layout
+	block := int64(g.BlockSize)
+	for _, pair := range []struct{ a, b, n int64 }{
+		{layout.SuperOffset(0), layout.SuperOffset(1), layout.SlotSize},
+		{int64(g.LogHead(0)) * block, int64(g.LogHead(1)) * block, block},
+		{int64(g.LogRun(0)) * block, int64(g.LogRun(1)) * block, int64(g.RunBlocks) * block},
+	} {
+		switch {
+		case at >= pair.a && at < pair.a+pair.n:
+			return at - pair.a + pair.b
+		case at >= pair.b && at < pair.b+pair.n:
+			return at - pair.b + pair.a
+		}
+	}
+	return -1
 }
 
 // refused judges an image that does not open: it must say that the medium lost something, and

@@ -19,6 +19,7 @@ type session struct {
 	script *workload.Script
 	run    *workload.Run
 	trace  *disk.Trace
+	layout layout.Geometry
 	label  func(off int64, data []byte) string
 	then   *workload.Second // what runs after recovery, nil if nothing does
 	soft   bool             // every read fails once
@@ -115,7 +116,7 @@ func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trac
 	if err != nil {
 		return nil, err
 	}
-	return &session{text: text, script: s, run: run, trace: t, label: labelsOf(&g, sb, t)}, nil
+	return &session{text: text, script: s, run: run, trace: t, layout: g, label: labelsOf(&g, sb, t)}, nil
 }
 
 // fromTrace replays the script that a trace file carries, for the model's states, and insists
