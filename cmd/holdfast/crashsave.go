@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"time"
 
 	"holdfast/crash"
@@ -16,6 +18,7 @@ import (
 // from a file gives the report that one run would have given.
 type saved struct {
 	Holdfast string       `json:"holdfast"` // savedKind
+	Program  string       `json:"program"`  // programID of the one that explored: recovery and checks are its own
 	Trace    string       `json:"trace"`
 	Asked    string       `json:"asked"` // the options that change what is explored
 	Points   []savedPoint `json:"points"`
@@ -29,7 +32,7 @@ type savedPoint struct {
 	Nested crash.NestedReport `json:"nested"`
 }
 
-const savedKind = "exploration 1"
+const savedKind = "exploration 2"
 
 // asked tells explorations apart whose points are not each other's.
 func (x *session) asked(o *crash.Options) string {
@@ -46,13 +49,14 @@ func (x *session) asked(o *crash.Options) string {
 type saver struct {
 	name string
 	all  saved
+	have map[int]bool // points that were resumed: they are in all from the start
 	last time.Time
 	err  error
 }
 
 // note takes a point in; calls come one at a time.
 func (s *saver) note(p *crash.PointReport) {
-	if !p.Complete() || p.Violating > 0 {
+	if !p.Complete() || p.Violating > 0 || s.have[p.Point.Index] {
 		return
 	}
 	s.all.Points = append(s.all.Points, savedPoint{p.Point.Index, p.States, p.Leaves, p.Labels, p.Nested})
@@ -69,8 +73,8 @@ func (s *saver) write() {
 	}
 }
 
-// resume reads a saved exploration, for crash.Options.Known.
-func (x *session) resume(name string, o *crash.Options) (func(*crash.Point) *crash.PointReport, error) {
+// resume reads the points of a saved exploration.
+func (x *session) resume(name string, o *crash.Options, program string) (map[int]savedPoint, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -83,6 +87,9 @@ func (x *session) resume(name string, o *crash.Options) (func(*crash.Point) *cra
 	}
 	if want := fmt.Sprintf("%016x", x.trace.Hash()); s.Trace != want {
 		return nil, fmt.Errorf("%s: it is of trace %s, this is %s", name, s.Trace, want)
+	}
+	if s.Program != program {
+		return nil, fmt.Errorf("%s: it is of another build of the program, whose recovery and checks may be others", name)
 	}
 	if want := x.asked(o); s.Asked != want {
 		return nil, fmt.Errorf("%s: it was saved with other options: %s, now %s", name, s.Asked, want)
@@ -101,27 +108,46 @@ func (x *session) resume(name string, o *crash.Options) (func(*crash.Point) *cra
 		}
 		points[p.Index] = p
 	}
+	return points, nil
+}
+
+// known gives the reports of saved points, for crash.Options.Known.
+func known(points map[int]savedPoint) func(*crash.Point) *crash.PointReport {
 	return func(at *crash.Point) *crash.PointReport {
 		p, ok := points[at.Index]
 		if !ok {
 			return nil
 		}
 		return &crash.PointReport{Point: at, States: p.States, Covered: p.States, Leaves: p.Leaves, Labels: p.Labels, Nested: p.Nested}
-	}, nil
+	}
 }
 
 // keep makes an exploration save its points to one file and take those of another ("" for none).
 // The function that it returns is called behind it.
 func (x *session) keep(o *crash.Options, save, from string) (done func() error, err error) {
+	if save == "" && from == "" {
+		return func() error { return nil }, nil
+	}
+	program, err := programID()
+	if err != nil {
+		return nil, err
+	}
+	var points map[int]savedPoint
 	if from != "" {
-		if o.Known, err = x.resume(from, o); err != nil {
+		if points, err = x.resume(from, o, program); err != nil {
 			return nil, err
 		}
+		o.Known = known(points)
 	}
 	if save == "" {
 		return func() error { return nil }, nil
 	}
-	s := &saver{name: save, all: saved{Holdfast: savedKind, Trace: fmt.Sprintf("%016x", x.trace.Hash()), Asked: x.asked(o)}}
+	s := &saver{name: save, have: map[int]bool{}, all: saved{
+		Holdfast: savedKind, Program: program, Trace: fmt.Sprintf("%016x", x.trace.Hash()), Asked: x.asked(o),
+	}}
+	for _, i := range slices.Sorted(maps.Keys(points)) { // it may be the same file, and this run may not get far
+		s.have[i], s.all.Points = true, append(s.all.Points, points[i])
+	}
 	if s.write(); s.err != nil { // better now than after hours
 		return nil, s.err
 	}
