@@ -76,6 +76,10 @@ explored, and no violation was found.`,
 			}
 		}
 		p := &c.sum.Plan
+		var err error
+		if p.Program, err = programID(); err != nil {
+			return err
+		}
 		p.Image, p.Nested, p.MaxLeaves = c.override, (*depthFlag)(&c.opt.Nested).String(), c.opt.MaxLeaves
 		modelSet.VisitAll(func(f *pflag.Flag) {
 			if f.Changed {
@@ -89,6 +93,9 @@ explored, and no violation was found.`,
 		c.sum.Shards, p.Shards = []int{first}, of
 		if out != "" {
 			if err := os.MkdirAll(out, 0o777); err != nil {
+				return badInput(err)
+			}
+			if err := canWrite(filepath.Join(out, "x.hf")); err != nil { // not when something is found
 				return badInput(err)
 			}
 		}
@@ -181,7 +188,8 @@ func (c *campaign) number(j uint64) uint64 {
 	part := float64(p.Of) / float64(p.Selected)
 	const golden = 0x9e3779b97f4a7c15 // 2^64 / ((1 + sqrt 5) / 2)
 	within := float64(j*golden>>11) / (1 << 53)
-	return min(uint64((float64(j)+within)*part), p.Of-1)
+	first, next := j*p.Of/p.Selected, (j+1)*p.Of/p.Selected // a place that two parts share is the second one's
+	return min(max(uint64((float64(j)+within)*part), first), next-1)
 }
 
 // explore runs the workloads of the shard.
@@ -344,6 +352,9 @@ func (c *campaign) record(s *workload.Script) (*session, error) {
 	s, err = workload.Parse(s.Name, text)
 	if err != nil {
 		return nil, err
+	}
+	if s.Image.None && c.opt.Decay > 0 {
+		return nil, errors.New("--decay is for volumes with a journal: without one nothing is promised of it")
 	}
 	b, err := c.setups.get(s)
 	if err != nil {

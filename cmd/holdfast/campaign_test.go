@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -206,6 +207,30 @@ func TestCampaignMerge(t *testing.T) {
 	if err := os.WriteFile(junk, []byte("\n{\"campaign\":{\"shards\":2},\"shards\":[3]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	good, err := os.ReadFile(files[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lies := map[string]string{}
+	for field, said := range map[string]string{
+		"assigned": "1", "done": "9999", "same": "123", "uncovered": "1", "legal_states": "1", "sum": "1", "points": "-1",
+		"violations": "-1", "nested_leaves": "-3", "program": `"another"`,
+	} {
+		text := regexp.MustCompile(`"`+field+`":("[^"]*"|[0-9]+)`).ReplaceAll(good, []byte(`"`+field+`":`+said))
+		if bytes.Equal(text, good) {
+			t.Fatalf("%s is not in %s", field, good)
+		}
+		lies[field] = filepath.Join(dir, "lie-"+field)
+		if err := os.WriteFile(lies[field], text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for field, file := range lies {
+		status, _, errOut := holdfast(t, "crash", "merge", files[0], file, files[2])
+		if status != 2 || strings.Count(errOut, "\n") != 1 {
+			t.Errorf("%s is a lie: exit status %d: %s", field, status, errOut)
+		}
+	}
 	empty := filepath.Join(dir, "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -286,11 +311,14 @@ func TestCampaignViolation(t *testing.T) {
 
 // A sample has one workload of each of equal parts, and does not keep step with the order.
 func TestCampaignSample(t *testing.T) {
-	for _, of := range []uint64{10, 160, 114636, 56145508} {
-		for _, selected := range []uint64{1, 7, 10} {
+	for _, of := range []uint64{10, 160, 366, 114636, 56145508} {
+		for _, selected := range []uint64{1, 7, 10, of - 1} {
+			if selected > 1<<16 {
+				continue
+			}
 			c := &campaign{sum: campaignSum{Plan: plan{Of: of, Selected: selected}}}
 			for j := range selected {
-				if i := c.number(j); i < j*of/selected || i >= (j+1)*of/selected+1 || i >= of {
+				if i := c.number(j); i < j*of/selected || i >= (j+1)*of/selected {
 					t.Errorf("%d of %d: number %d is %d", selected, of, j, i)
 				}
 			}

@@ -12,6 +12,7 @@ import (
 // plan is what all shards of a campaign must have in common: the sum of two that differ in it
 // means nothing. It is comparable as its JSON.
 type plan struct {
+	Program   string   `json:"program"`              // programID
 	Kind      string   `json:"kind"`                 // "seq-2", "random"
 	Table     string   `json:"table,omitempty"`      // digest of the table of operations
 	Seed      uint64   `json:"seed,omitempty"`       // random: of the first workload

@@ -106,6 +106,22 @@ func (s *campaignSum) valid() error {
 			return fmt.Errorf("not a summary of a campaign: shard %d of %d", i, s.Plan.Shards)
 		}
 	}
+	assigned := uint64(0)
+	for _, i := range s.Shards {
+		assigned += (&campaign{sum: campaignSum{Plan: s.Plan, Shards: []int{i}}}).assigned()
+	}
+	switch {
+	case s.Plan.Selected > s.Plan.Of || s.Assigned != assigned:
+		return fmt.Errorf("its counts do not add up: %d workloads in these shards, there are %d", s.Assigned, assigned)
+	case s.Same > s.Done || s.Done > s.Assigned || s.Uncovered > s.Assigned-s.Done:
+		return fmt.Errorf("its counts do not add up: %d of %d workloads done", s.Done, s.Assigned)
+	case s.Covered.Sign() < 0 || s.Covered.Cmp(&s.Legal) > 0 || s.complete() && s.Covered.Cmp(&s.Legal) != 0:
+		return fmt.Errorf("its counts do not add up: the leaves stand for %v of %v states", &s.Covered, &s.Legal)
+	case min(s.Points, s.Leaves, s.NestedPoints, s.NestedLeaves) < 0 || !(s.Seconds >= 0):
+		return errors.New("its counts do not add up: some are negative")
+	case s.Violations < len(s.Violating) || s.Violations > 0 && len(s.Violating) == 0:
+		return fmt.Errorf("its counts do not add up: %d violations in %d workloads", s.Violations, len(s.Violating))
+	}
 	return nil
 }
 
