@@ -12,6 +12,12 @@ import (
 	"holdfast/crash"
 )
 
+// notWithDisaster are the flags that mean nothing for a sample of disasters.
+var notWithDisaster = []string{
+	"nested", "save", "resume", "first", "html", "json", "keep", "verbose", "max-leaves", "workers",
+	"no-bad", "atomic", "prefix", "decay", "then", "soft",
+}
+
 func crashExploreCommand() *cobra.Command {
 	var html string
 	var from sessionSource
@@ -28,6 +34,13 @@ func crashExploreCommand() *cobra.Command {
 			if budget < 0 || workers < 0 || keep < 0 {
 				return usage("bounds are not negative")
 			}
+			if disaster != "" {
+				for _, name := range notWithDisaster {
+					if cmd.Flags().Changed(name) {
+						return usage("--disaster samples, and takes no --%s", name)
+					}
+				}
+			}
 			if html != "" {
 				if err := canWrite(html); err != nil {
 					return badInput(err)
@@ -37,8 +50,8 @@ func crashExploreCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
-			if x.script.Image.None && (disaster != "" || model.decay > 0 || from.then != "") {
-				return usage("--disaster, --decay and --then are for volumes with a journal: without one nothing is promised of them")
+			if x.script.Image.None && (disaster != "" || model.decay > 0) {
+				return usage("--disaster and --decay are for volumes with a journal: without one nothing is promised of them")
 			}
 			w := cmd.OutOrStdout()
 			if disaster != "" {

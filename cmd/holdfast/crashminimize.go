@@ -49,6 +49,9 @@ Exit status: 0 a smallest failure was printed, 2 wrong use, or nothing fails,
 			if err != nil {
 				return badInput(err)
 			}
+			if x.script.Image.None && model.decay > 0 {
+				return usage("--decay is for volumes with a journal: without one nothing is promised of it")
+			}
 			h := &shrinker{from: &from, opt: crash.Options{Nested: nested, MaxLeaves: budget, Workers: runtime.GOMAXPROCS(0), Label: x.label}}
 			if err := model.apply(&h.opt); err != nil {
 				return err

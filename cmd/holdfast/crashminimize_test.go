@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,4 +105,24 @@ func violationsOf(t *testing.T, bin string, args []string) []violationJSON {
 		list = append(list, p.Violations...)
 	}
 	return list
+}
+
+// TestSameClass: a failure is of the class of its verdict, not of that of a cause.
+func TestSameClass(t *testing.T) {
+	h := &shrinker{class: workload.ErrDurability}
+	short := &workload.Verdict{Class: workload.ErrDurability}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{short, true}, {fmt.Errorf("in a frame: %w", short), true},
+		{&workload.Verdict{Class: workload.ErrAtomicity, Cause: short}, false}, {errors.New("panic: no verdict"), false},
+	} {
+		if h.same(c.err) != c.want {
+			t.Errorf("%v is alike: %v, want %v", c.err, !c.want, c.want)
+		}
+	}
+	if h.class = workload.ErrPanic; !h.same(errors.New("panic: no verdict")) || h.same(short) {
+		t.Error("a panic is what is no verdict")
+	}
 }

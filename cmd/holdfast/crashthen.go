@@ -21,6 +21,9 @@ const recoveredMark = "recovered "
 
 // second reads the script that runs after recovery.
 func (x *session) second(name string) error {
+	if x.script.Image.None {
+		return errors.New("--then is for volumes with a journal")
+	}
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return err

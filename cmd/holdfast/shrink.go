@@ -23,14 +23,25 @@ type shrunk struct {
 	id string
 }
 
-func (h *shrinker) same(err error) bool { return errors.Is(err, h.class) }
+// same reports whether the error of a check is of the class; that a cause of it is does not count.
+func (h *shrinker) same(err error) bool { return classOf(err) == h.class }
+
+// classOf is the class of the verdict that an error of a check is; anything else, a panic above
+// all, is ErrPanic.
+func classOf(err error) workload.Class {
+	var v *workload.Verdict
+	if errors.As(err, &v) {
+		return v.Class
+	}
+	return workload.ErrPanic
+}
 
 // first is the ID of the first state of a session that fails with the class, "" if none does.
 func (h *shrinker) first(x *session, opt crash.Options) (string, error) {
 	opt.StopFirst, opt.Keep, opt.Label, opt.Progress = true, 1, x.label, nil
 	r, err := crash.Explore(x.trace, opt, func(s *crash.State) error {
 		err := x.check(s)
-		if err == nil || h.class == workload.ErrPanic || h.same(err) {
+		if err != nil && h.same(err) {
 			return err
 		}
 		return nil
@@ -40,9 +51,7 @@ func (h *shrinker) first(x *session, opt crash.Options) (string, error) {
 	}
 	for _, p := range r.Points {
 		for _, v := range p.Kept {
-			if verdictOf(v.Err, p.Point).Class == h.class {
-				return v.ID, nil
-			}
+			return v.ID, nil
 		}
 	}
 	return "", nil
@@ -134,7 +143,7 @@ func without(s *workload.Script, from, to int) *workload.Script {
 // one explored, the first failure with as much as possible in its place; of these the one with
 // the fewest writes missing, the simplest model first.
 func (h *shrinker) least(s *shrunk) (*crash.Image, error) {
-	best, err := crash.Minimize(s.x.trace, s.id, s.x.label, s.x.check, h.sameState)
+	best, err := crash.Minimize(s.x.trace, s.id, s.x.label, s.x.check, h.same)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +161,7 @@ func (h *shrinker) least(s *shrunk) (*crash.Image, error) {
 		if id == "" {
 			break // a simpler model has fewer states
 		}
-		m, err := crash.Minimize(s.x.trace, id, s.x.label, s.x.check, h.sameState)
+		m, err := crash.Minimize(s.x.trace, id, s.x.label, s.x.check, h.same)
 		if err != nil {
 			return nil, err
 		}
@@ -161,12 +170,4 @@ func (h *shrinker) least(s *shrunk) (*crash.Image, error) {
 		}
 	}
 	return best, nil
-}
-
-// sameState is same for any error of a check.
-func (h *shrinker) sameState(err error) bool {
-	if h.class == workload.ErrPanic {
-		return !errors.As(err, new(*workload.Verdict))
-	}
-	return h.same(err)
 }
