@@ -55,10 +55,16 @@ func (l *leaf) count() (names, largest int, err error) {
 // check answers whether the header agrees with the records.
 func (l *leaf) check() error {
 	names, largest, err := l.count()
+	if err != nil {
+		return err
+	}
+	return l.agrees(names, largest)
+}
+
+// agrees answers whether the header says what was counted.
+func (l *leaf) agrees(names, largest int) error {
 	h := layout.DecodeHeader(l.p)
 	switch {
-	case err != nil:
-		return err
 	case uint64(h.Count) != uint64(names):
 		return layout.Corrupt(layout.KindDirLeaf.String(), l.block, 4, fmt.Sprintf("%d entries", h.Count), names)
 	case h.Aux != uint64(largest):
@@ -67,32 +73,34 @@ func (l *leaf) check() error {
 	return nil
 }
 
-// update makes the header agree with the records.
-func (l *leaf) update() (names, largest int, err error) {
-	if names, largest, err = l.count(); err != nil {
-		return names, largest, err
-	}
+// update makes the header say what the records are now.
+func (l *leaf) update(names, largest int) {
 	h := layout.DecodeHeader(l.p)
 	h.Count, h.Aux = uint32(names), uint64(largest)
 	layout.EncodeHeader(l.p, h)
-	return names, largest, nil
 }
 
-// add puts e into the first hole that is large enough.
+// add puts e into the first hole that is large enough. The records are gone through once: that is most of
+// what a change of a large directory costs.
 func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
-	if err := l.check(); err != nil {
-		return 0, 0, err
-	}
 	need := layout.RecordLen(len(e.Name))
-	var hole layout.Record
-	found := false
+	var hole layout.Record // that is used
+	names, others := 0, 0  // others: the largest hole but that
 	err = l.each(func(r layout.Record) bool {
-		if r.Hole() && r.Len >= need {
-			hole, found = r, true
+		switch {
+		case !r.Hole():
+			names++
+		case hole.Len == 0 && r.Len >= need:
+			hole = r
+		default:
+			others = max(others, r.Len)
 		}
-		return !found
+		return true
 	})
-	if err == nil && !found {
+	if err == nil {
+		err = l.agrees(names, max(hole.Len, others))
+	}
+	if err == nil && hole.Len == 0 {
 		err = l.corrupt(-layout.HeaderSize+32, fmt.Sprintf("no hole of %d bytes, where the space map has one (I10)", need))
 	}
 	if err != nil {
@@ -101,41 +109,52 @@ func (l *leaf) add(e layout.Dirent) (off, largest int, err error) {
 	body := layout.BlockBody(l.p)
 	if rest := hole.Len - need; rest >= layout.RecordLen(1) {
 		layout.PutHole(body, hole.Off+need, rest)
+		others = max(others, rest)
 	} else {
 		need = hole.Len
 	}
 	layout.PutRecord(body, hole.Off, need, e)
-	_, largest, err = l.update()
-	return hole.Off, largest, err
+	l.update(names+1, others)
+	return hole.Off, others, nil
 }
 
-// remove makes the live record at off a hole, one with the holes beside it.
+// remove makes the live record at off a hole, one with the holes beside it. As add, it goes through the records once.
 func (l *leaf) remove(off int) (left, largest int, err error) {
-	if err := l.check(); err != nil {
-		return 0, 0, err
-	}
-	start, end := -1, -1 // of the hole
-	done := false
+	start, end := -1, -1                         // of the hole that it becomes
+	names, largest, others, beside := 0, 0, 0, 0 // largest holes: of all, not beside the record, in the run before it
+	done, joined := false, false
 	err = l.each(func(r layout.Record) bool {
+		if r.Hole() {
+			largest = max(largest, r.Len)
+		} else {
+			names++
+		}
 		switch {
 		case r.Off < off && r.Hole():
 			if start < 0 {
 				start = r.Off
 			}
+			beside = max(beside, r.Len)
 		case r.Off < off:
-			start = -1
+			others, beside, start = max(others, beside), 0, -1
 		case r.Off == off && !r.Hole():
 			if start < 0 {
 				start = off
 			}
-			end, done = off+r.Len, true
-		case done && r.Hole():
+			end, done, joined = off+r.Len, true, true
+		case joined && r.Hole():
 			end = r.Off + r.Len
 		default:
-			return false
+			joined = false
+			if r.Hole() {
+				others = max(others, r.Len)
+			}
 		}
 		return true
 	})
+	if err == nil {
+		err = l.agrees(names, largest)
+	}
 	if err == nil && !done {
 		err = l.corrupt(off, "no name where one was found")
 	}
@@ -143,7 +162,9 @@ func (l *leaf) remove(off int) (left, largest int, err error) {
 		return 0, 0, err
 	}
 	layout.PutHole(layout.BlockBody(l.p), start, end-start)
-	return l.update()
+	largest = max(others, end-start)
+	l.update(names-1, largest)
+	return names - 1, largest, nil
 }
 
 // lookup is the extent that holds a logical block or, with found = false, a hole from there on.
