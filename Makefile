@@ -77,6 +77,7 @@ sweep: ## damage every sector in use of images at rest, one at a time: healed, n
 .PHONY: bench
 bench: build ## blocks written and flushes per durable operation, speeds, and the making of images beside other tools
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/holdfast
+	$(GO) test -run '^$$' -bench '^BenchmarkMount$$' -benchtime 1x -timeout 60m ./fusefs
 	cmd/holdfast/benchimage.sh bin/holdfast
 
 .PHONY: mutants

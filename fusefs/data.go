@@ -3,6 +3,7 @@
 package fusefs
 
 import (
+	"errors"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -48,7 +49,7 @@ func (f *fileSystem) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (ui
 		err = nil // as write(2): what is written counts, the next one says why
 	}
 	if err == nil && in.Flags&syscall.O_DSYNC != 0 {
-		err = f.v.Fsync(ino(in.NodeId))
+		err = lost(f.v.Fsync(ino(in.NodeId)))
 	}
 	return uint32(n), f.changed(err)
 }
@@ -59,9 +60,18 @@ func (f *fileSystem) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return 
 // Release is the end of what Create opened.
 func (f *fileSystem) Release(<-chan struct{}, *fuse.ReleaseIn) {}
 
+// lost is the error of making something durable. A volume that has stopped says that it is read-only, which is
+// the answer to new changes; what is to be durable here has been accepted, and is lost.
+func lost(err error) error {
+	if errors.Is(err, volume.ErrReadOnly) {
+		return volume.ErrIO
+	}
+	return err
+}
+
 // Fsync is fsync(2) and fdatasync(2).
 func (f *fileSystem) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return f.status(f.v.Fsync(ino(in.NodeId)))
+	return f.status(lost(f.v.Fsync(ino(in.NodeId))))
 }
 
 // Fallocate is fallocate(2).

@@ -28,7 +28,7 @@ func (f *fileSystem) ReleaseDir(*fuse.ReleaseIn) {}
 
 // FsyncDir is fsync(2) of a directory.
 func (f *fileSystem) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return f.status(f.v.Fsync(ino(in.NodeId)))
+	return f.status(lost(f.v.Fsync(ino(in.NodeId))))
 }
 
 // ReadDir is getdents(2).

@@ -52,6 +52,9 @@ func (f *fileSystem) status(err error) fuse.Status {
 	if err == nil {
 		return fuse.OK
 	}
+	if errors.Is(err, volume.ErrReadOnly) { // also of one that has stopped, whatever for
+		return fuse.EROFS
+	}
 	if errors.Is(err, volume.ErrIO) {
 		return fuse.EIO
 	}
@@ -65,7 +68,7 @@ func (f *fileSystem) status(err error) fuse.Status {
 // changed is the status of a change: with the option sync it is made durable first.
 func (f *fileSystem) changed(err error) fuse.Status {
 	if err == nil && f.sync {
-		err = f.v.Sync()
+		err = lost(f.v.Sync())
 	}
 	return f.status(err)
 }

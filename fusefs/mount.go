@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"holdfast/volume"
 )
@@ -56,6 +57,10 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 	if err := Mountable(dir); err != nil {
 		return nil, &os.PathError{Op: "mount", Path: dir, Err: err}
 	}
+	root := os.Geteuid() == 0
+	if err := available(dir, root); err != nil {
+		return nil, err
+	}
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
@@ -64,7 +69,6 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 		return nil, err
 	}
 	fs := newFileSystem(v, s.BlockSize, &o)
-	root := os.Geteuid() == 0
 	server, err := fuse.NewServer(fs, dir, mountOptions(o, root))
 	if err != nil {
 		var errno syscall.Errno
@@ -81,6 +85,25 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 	// No WaitMount: it opens a file of the mount, and a server that is killed while it waits for its own answer
 	// never ends. Nor is there anything to wait for; who comes first waits for the server.
 	return m, nil
+}
+
+// available says why there is no FUSE for this process, in words that mount(2) and fusermount3 do not have.
+func available(dir string, root bool) error {
+	const device = "/dev/fuse"
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return &os.PathError{Op: "mount", Path: device, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(10, 229) {
+		return fmt.Errorf("%s: not the device of FUSE", device)
+	}
+	if root {
+		return nil
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil { // fusermount3 asks for that
+		return &os.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // Mountable says why a directory cannot be mounted on. Of a mount whose server is gone the kernel may

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,6 +65,17 @@ func serve(image, dir string) error {
 	m, err := fusefs.New(v, dir, o)
 	if err != nil {
 		return err
+	}
+	if name := os.Getenv("FUSEFS_PROFILE"); name != "" {
+		profile, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		defer profile.Close()
+		if err := pprof.StartCPUProfile(profile); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	fmt.Println("ready")
 	_, _ = bufio.NewReader(os.Stdin).ReadString(0)

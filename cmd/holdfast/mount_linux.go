@@ -34,7 +34,16 @@ func runMount(cmd *cobra.Command, m *mountArgs) error {
 	if m.fake {
 		return im.close(nil)
 	}
-	return im.close(serve(cmd, m, im, readOnly))
+	return errors.Join(im.close(serve(cmd, m, im, readOnly)), im.there())
+}
+
+// there says if the file is no longer found by its name: then what was done to it is lost with it.
+func (im *image) there() error {
+	st, err := os.Stat(im.name)
+	if err != nil || os.SameFile(st, im.stat) {
+		return err
+	}
+	return fmt.Errorf("%s: another file has this name by now, and not what was mounted", im.name)
 }
 
 // mountPoint refuses what cannot be mounted on, before the image is opened.

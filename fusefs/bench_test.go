@@ -1,0 +1,219 @@
+//go:build linux
+
+package fusefs_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A peer is something mounted that the mount is measured beside.
+type peer struct {
+	name string
+	dir  string
+	pid  int                  // of the server, 0: the kernel's own
+	took map[string][]float64 // seconds of each round
+	cpu  map[string][]float64 // seconds of the server
+}
+
+// peers are what there is of: the mount, go-fuse's loopback example, fuse2fs on an ext4 image.
+func peers(b *testing.B, s *server) []*peer {
+	list := []*peer{{name: "holdfast", dir: s.dir, pid: s.cmd.Process.Pid}}
+	only := os.Getenv("FUSEFS_PEERS") // "": all
+	mounted := func(name, bin string, args func(dir string) []string) {
+		if only != "" && !strings.Contains(only, name) {
+			return
+		}
+		dir := openDir(b)
+		c := exec.Command(bin, args(dir)...)
+		if err := c.Start(); err != nil {
+			b.Logf("%s: %v", name, err)
+			return
+		}
+		b.Cleanup(func() {
+			_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+			_ = c.Wait()
+		})
+		var root, up syscall.Stat_t
+		for range 500 { // it has no way to say when it is ready
+			if syscall.Stat(dir, &root) == nil && syscall.Stat(filepath.Dir(dir), &up) == nil && root.Dev != up.Dev {
+				list = append(list, &peer{name: name, dir: dir, pid: c.Process.Pid})
+				return
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		b.Logf("%s: not mounted", name)
+	}
+	loopback := filepath.Join(b.TempDir(), "loopback")
+	if out, err := exec.Command("go", "build", "-o", loopback, "github.com/hanwen/go-fuse/v2/example/loopback").CombinedOutput(); err != nil {
+		b.Logf("no loopback: %v\n%s", err, out)
+	} else {
+		back := openDir(b)
+		mounted("loopback", loopback, func(dir string) []string { return []string{"-q", "-allow-other", dir, back} })
+	}
+	ext4 := filepath.Join(b.TempDir(), "ext4")
+	if err := exec.Command("sh", "-c", "truncate -s 4g "+ext4+" && mke2fs -q -t ext4 -F "+ext4).Run(); err != nil {
+		b.Logf("no ext4 image: %v", err)
+	} else {
+		mounted("fuse2fs", "fuse2fs", func(dir string) []string { return []string{"-f", "-o", "fakeroot", ext4, dir} })
+	}
+	for _, p := range list {
+		p.took, p.cpu = map[string][]float64{}, map[string][]float64{}
+	}
+	return list
+}
+
+// A work is something to do in a directory, and how many operations, files or bytes that is.
+type work struct {
+	name string
+	unit string
+	per  float64 // operations or MiB
+	do   func(dir string) error
+}
+
+func works(tree string, files float64) []work {
+	const n, size = 4000, 256
+	each := func(do func(dir string, i int) error) func(string) error {
+		return func(dir string) error {
+			for i := range n {
+				if err := do(dir, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	at := func(dir, kind string, i int) string { return dir + "/d/" + kind + strconv.Itoa(i) }
+	block := make([]byte, 1<<20)
+	shell := func(script string) func(string) error {
+		return func(dir string) error {
+			c := exec.Command("sh", "-ec", script)
+			c.Dir = dir
+			out, err := c.CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%s: %w: %s", script, err, out)
+			}
+			return nil
+		}
+	}
+	return []work{
+		{"create", "op", n, func(dir string) error {
+			if err := os.Mkdir(dir+"/d", 0o755); err != nil {
+				return err
+			}
+			return each(func(dir string, i int) error {
+				fd, err := syscall.Open(at(dir, "f", i), syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY, 0o644)
+				if err != nil {
+					return err
+				}
+				return syscall.Close(fd)
+			})(dir)
+		}},
+		{"stat", "op", n, each(func(dir string, i int) error { return syscall.Lstat(at(dir, "f", i), &syscall.Stat_t{}) })},
+		{"readdir", "op", n, func(dir string) error {
+			list, err := os.ReadDir(dir + "/d")
+			if err == nil && len(list) != n {
+				err = fmt.Errorf("%d names", len(list))
+			}
+			return err
+		}},
+		{"rename", "op", n, each(func(dir string, i int) error { return syscall.Rename(at(dir, "f", i), at(dir, "r", i)) })},
+		{"link", "op", n, each(func(dir string, i int) error { return syscall.Link(at(dir, "r", i), at(dir, "l", i)) })},
+		{"unlink", "op", n * 2, each(func(dir string, i int) error {
+			if err := syscall.Unlink(at(dir, "r", i)); err != nil {
+				return err
+			}
+			return syscall.Unlink(at(dir, "l", i))
+		})},
+		{"untar", "file", files, shell("mkdir t; tar xf " + tree + " -C t")},
+		{"remove", "file", files, shell("rm -r t d")},
+		{"write", "MiB", size, func(dir string) error {
+			f, err := os.Create(dir + "/big")
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			for range size {
+				if _, err := f.Write(block); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"read", "MiB", size, func(dir string) error {
+			f, err := os.Open(dir + "/big")
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_ = syscall.Fsync(int(f.Fd()))
+			_, _, _ = syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, 4 /* POSIX_FADV_DONTNEED */, 0, 0)
+			for range size {
+				if _, err := f.Read(block); err != nil {
+					return err
+				}
+			}
+			return os.Remove(dir + "/big")
+		}},
+	}
+}
+
+// serverCPU is what a process has used, in seconds.
+func serverCPU(pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprint("/proc/", pid, "/stat"))
+	if err != nil {
+		return 0
+	}
+	words := strings.Fields(string(text[slices.Index(text, 41):]))
+	user, _ := strconv.Atoi(words[12])
+	system, _ := strconv.Atoi(words[13])
+	return float64(user+system) / 100
+}
+
+// BenchmarkMount does the same on the mount and on its peers, in turn, and says the median of 3 rounds each,
+// and the processor time of the server. Ratios of one run mean something, times alone do not. FUSEFS_PEERS names
+// those to run beside the mount ("none": it alone), FUSEFS_PROFILE a file for the profile of its server.
+func BenchmarkMount(b *testing.B) {
+	tree := filepath.Join(b.TempDir(), "tree.tar")
+	out, err := exec.Command("sh", "-ec", `tar cf `+tree+` -C "$(go env GOROOT)" src; tar tf `+tree+` | wc -l`).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	files, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := start(b, newImage(b, 4<<30))
+	all, todo := peers(b, s), works(tree, files)
+	for b.Loop() {
+		for range 3 {
+			for _, w := range todo {
+				for _, p := range all {
+					c, began := serverCPU(p.pid), time.Now()
+					if err := w.do(p.dir); err != nil {
+						b.Fatalf("%s: %s: %v", p.name, w.name, err)
+					}
+					p.took[w.name] = append(p.took[w.name], time.Since(began).Seconds())
+					p.cpu[w.name] = append(p.cpu[w.name], serverCPU(p.pid)-c)
+				}
+			}
+		}
+	}
+	s.stop(b)
+	median := func(x []float64) float64 { slices.Sort(x); return x[len(x)/2] }
+	var table strings.Builder // one Log: go test shows ten
+	for _, w := range todo {
+		for _, p := range all {
+			fmt.Fprintf(&table, "%-8s %-9s %9.0f %s/s, server %7.1f us/%s\n", w.name, p.name, w.per/median(p.took[w.name]), w.unit, median(p.cpu[w.name])/w.per*1e6, w.unit)
+		}
+	}
+	b.Logf("median of %d:\n%s", len(all[0].took["create"]), table.String())
+}
