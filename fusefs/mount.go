@@ -4,6 +4,7 @@ package fusefs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"os"
