@@ -25,13 +25,14 @@ and find the smallest that fails.
 
 Exit status: 0 complete and clean, 1 a violation was found, 2 wrong use or bad input,
 3 a bound was reached without a violation.`,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: needsCommand,
 	}
 	c.AddCommand(
 		crashRecordCommand(), crashExploreCommand(), crashReplayCommand(), crashMinimizeCommand(),
-		crashCompareCommand(), crashCampaignCommand(), crashMergeCommand(),
+		crashCompareCommand(), crashCampaignCommand(), crashMergeCommand(), helpBelow(),
 	)
+	c.AddCommand(crashTopics()...)
 	return c
 }
 

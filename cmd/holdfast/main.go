@@ -137,7 +137,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	if list := cmd.SuggestionsFor(args[0]); len(list) > 0 {
 		hint = ": " + strings.Join(list, " or ") + "?"
 	}
-	return fmt.Errorf("unknown command %q%s", args[0], hint)
+	return usage("unknown command %q%s", args[0], hint)
 }
 
 // needsCommand is a command that only has others below it.
@@ -147,7 +147,7 @@ func needsCommand(cmd *cobra.Command, _ []string) error {
 	}
 	var names []string
 	for _, sub := range cmd.Commands() {
-		if !sub.IsAdditionalHelpTopicCommand() {
+		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
 	}

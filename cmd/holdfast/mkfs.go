@@ -48,7 +48,8 @@ func mkfsCommand() *cobra.Command {
 gzip, zstd or bzip2, or not at all; - is standard input).
 
 Without a SIZE an image made --from something is as small as its contents allow plus --free.
-With SOURCE_DATE_EPOCH set, the same source gives the same bytes. The image gets its name when
+With SOURCE_DATE_EPOCH set, the same source gives the same bytes: the UUID is then made of that
+date and the label, so that two images of one date want a label, or a --uuid, each. The image gets its name when
 it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
 the last write.
 
@@ -81,7 +82,7 @@ digits; # begins a comment.`,
 	f := c.Flags()
 	f.StringVarP(&o.from, "from", "d", "", "fill the image with what this directory or archive holds")
 	f.StringVarP(&o.label, "label", "L", "", "label, at most 64 bytes")
-	f.StringVarP(&o.id, "uuid", "U", "", "UUID (default: random; with SOURCE_DATE_EPOCH: derived)")
+	f.StringVarP(&o.id, "uuid", "U", "", "UUID (default: random; with SOURCE_DATE_EPOCH: made of it and the label)")
 	f.VarP(&o.blockSize, "block-size", "b", "block size: 1k, 2k or 4k")
 	f.Var(&o.sector, "sector-size", "unit of damage of the disk below: 512 or 4k")
 	f.Uint64VarP(&o.inodes, "inodes", "N", 0, "number of inodes (default: one per 16 KiB, and enough for --from)")
