@@ -2,6 +2,7 @@ package volume
 
 import (
 	"math"
+	"sync"
 
 	"holdfast/disk"
 	"holdfast/journal"
@@ -23,7 +24,9 @@ type store interface {
 type inPlace struct {
 	dev       disk.Device
 	blockSize int64
-	seq       uint64 // the largest that a block was sealed with
+	seq       uint64 // the largest that a block was sealed with; Volume.mu is held
+
+	mu        sync.Mutex // a scrub may flush beside an operation
 	unflushed bool
 }
 
@@ -38,6 +41,8 @@ func (s *inPlace) Commit(tx *journal.Tx) error {
 
 // write is Commit without the flush: for what nothing has to wait for.
 func (s *inPlace) write(tx *journal.Tx) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	put := func(no uint64, p []byte) error {
 		s.unflushed = true
 		_, err := s.dev.WriteAt(p, int64(no)*s.blockSize)
@@ -59,6 +64,8 @@ func (s *inPlace) write(tx *journal.Tx) error {
 }
 
 func (s *inPlace) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.unflushed {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"holdfast/disk"
@@ -209,4 +210,34 @@ func afterLoss(t *testing.T, what string, dev *disk.Memory, before, after model,
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Operations from many goroutines take effect one after another, readers beside them.
+func TestOrderedConcurrent(t *testing.T) {
+	v, _ := newOrdered(t, 4<<20, 1024)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			dir := must[Attr](t)(v.Create(Root, fmt.Sprint(g), NewNode{Mode: layout.ModeDir | 0o755})).Ino
+			for i := range 30 {
+				name := fmt.Sprint(i % 7)
+				a, err := v.Create(dir, name, NewNode{Mode: layout.ModeFile | 0o644})
+				if err == nil {
+					_, err = v.Write(a.Ino, noise(uint64(g*100+i), 3000), 0)
+				} else {
+					err = v.Unlink(dir, name)
+				}
+				if err == nil && i%10 == 0 {
+					err = v.Sync()
+				}
+				if err == nil {
+					err = v.ReadDir(Root, 0, func(DirEntry) bool { return true })
+				}
+				if err != nil {
+					t.Errorf("goroutine %d, step %d: %v", g, i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
