@@ -117,12 +117,16 @@ func TestOrderedHeld(t *testing.T) {
 // only what is expected; each file has what it had before or after the operation that was
 // running; and the volume can be used. Blocks are whole.
 func TestOrderedPowerLoss(t *testing.T) {
-	const steps, losses = 120, 250
-	for seed := range uint64(3) {
+	seeds, losses := uint64(2), 120
+	if testing.Short() {
+		seeds, losses = 1, 30
+	}
+	const steps = 120
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			f := testFormat(1024)
 			f.NoJournal, f.InodesPerGroup = true, 16
-			mem := disk.NewMemory(17 << 20) // of three groups
+			mem := disk.NewMemory(9 << 20) // of two groups
 			if err := Format(mem, f); err != nil {
 				t.Fatal(err)
 			}
