@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/spf13/cobra"
+
+	"holdfast/volume"
 )
 
 func dfCommand() *cobra.Command {
@@ -24,15 +28,17 @@ are not counted; what is kept back for its own needs is neither used nor availab
 				head[1], head[3] = "Size", "Avail"
 			}
 			rows := [][]string{head}
-			w.each(args, func(o operand) error {
-				s, err := o.im.Statfs()
+			for _, arg := range args {
+				name, s, err := w.statfs(arg)
 				if err != nil {
-					return o.at(err)
+					w.fail(err)
+					continue
 				}
 				if asJSON {
 					size := uint64(s.BlockSize)
-					return w.json(fullJSON{o.im.name, b64(o.im.name), s.Label, b64(s.Label), s.Blocks * size, (s.Blocks - s.Free) * size, s.Available * size,
-						s.Inodes, s.Inodes - s.FreeInodes, s.FreeInodes})
+					w.fail(w.json(fullJSON{name, b64(name), s.Label, b64(s.Label), s.Blocks * size, (s.Blocks - s.Free) * size, s.Available * size,
+						s.Inodes, s.Inodes - s.FreeInodes, s.FreeInodes}))
+					continue
 				}
 				all, used, free := s.Blocks, s.Blocks-s.Free, s.Available
 				show := func(n uint64) string { return sized(n*uint64(s.BlockSize), units) }
@@ -45,9 +51,8 @@ are not counted; what is kept back for its own needs is neither used nor availab
 						return fmt.Sprint(n)
 					}
 				}
-				rows = append(rows, []string{quoteName(o.im.name), show(all), show(used), show(free), usedPercent(used, free), quoteName(s.Label)})
-				return nil
-			})
+				rows = append(rows, []string{quoteName(name), show(all), show(used), show(free), usedPercent(used, free), quoteName(s.Label)})
+			}
 			if len(rows) == 1 {
 				return nil
 			}
@@ -76,6 +81,26 @@ are not counted; what is kept back for its own needs is neither used nor availab
 	f.BoolVarP(&kilo, "kilobytes", "k", false, "units of 1024 bytes, as in any case")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line, sizes in bytes")
 	return c
+}
+
+// statfs says how full an image is; of one that is mounted who serves it says so.
+func (w *work) statfs(arg string) (name string, s volume.Statfs, err error) {
+	o, err := w.operand(arg)
+	if err == nil {
+		s, err = o.im.Statfs()
+		return o.im.name, s, o.at(err)
+	}
+	var used *inUseError
+	if errors.As(err, &used) {
+		a, aerr := ask(context.Background(), request{Command: "df", Name: used.name}, nil)
+		switch {
+		case aerr == nil:
+			return used.name, *a.Df, nil
+		case !errors.Is(aerr, errNotServed):
+			return "", s, aerr
+		}
+	}
+	return "", s, err
 }
 
 // usedPercent is how much of used and free is used, rounded up.

@@ -84,10 +84,16 @@ func openFile(name string, write bool) (*disk.File, error) {
 		if !write {
 			hint = "; --force-share reads it all the same"
 		}
-		return nil, fmt.Errorf("%s: in use by another process%s", name, hint)
+		return nil, &inUseError{name, hint}
 	}
 	return f, err
 }
+
+// inUseError says that somebody else has an image open; it matches disk.ErrInUse.
+type inUseError struct{ name, hint string }
+
+func (e *inUseError) Error() string        { return e.name + ": in use by another process" + e.hint }
+func (e *inUseError) Is(target error) bool { return target == disk.ErrInUse }
 
 // close makes every change durable; a command that changed the image succeeds only if it does.
 func (im *image) close(err error) error {

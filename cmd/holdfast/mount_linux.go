@@ -108,6 +108,9 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", commandName(cmd), describe(noCommit(im.name, err)))
 	})
 	defer stop()
+	if !readOnly { // others can open an image that is only read
+		defer serveControl(im)()
+	}
 	select {
 	case <-mount.Done():
 	case <-signals:

@@ -35,7 +35,8 @@ func scrubCommand() *cobra.Command {
 		Long: `Read and verify every block in use, in all copies: superblocks, log, totals, bitmaps, tables,
 directories, indexes, attributes and data. In an image of two copies what one has lost is
 rewritten from the other. With one copy a superblock is rewritten from its twins, the log from
-its other run, and what the log still holds goes home; all other damage is named.
+its other run, and what the log still holds goes home; all other damage is named. A mounted image is scrubbed by the
+process that serves it, beside everything else that goes on there.
 
 Exit status: 0 clean, 1 damage found and all healed, 2 wrong command line, 4 damage left, 8 the
 scrub could not be made.`,
@@ -128,6 +129,12 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 		return &scrubbed{Image: name, ImageB64: b64(name), Damaged: 1, Left: 1, Damage: []scrubDamaged{
 			{Block: ce.Block, Holds: ce.What, Why: "the image cannot be opened: " + ce.Error()}}}, nil
 	}
+	if errors.Is(err, disk.ErrInUse) {
+		a, aerr := askScrub(ctx, terminal, name, look, rate)
+		if !errors.Is(aerr, errNotServed) {
+			return a, aerr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -135,40 +142,78 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 	if im.replicas != nil {
 		opened = im.replicas.Counts().Repaired - seen
 	}
-	start := time.Now()
-	var add func(int64)
-	var done func()
-	shown := int64(0)
-	r, err := im.Scrub(ctx, volume.ScrubOptions{Rate: rate, Progress: func(n, total int64) {
-		if add == nil {
-			add, done = byteBar(terminal, "scrub", total)
-		}
-		if n > shown {
-			add(n - shown)
-			shown = n
-		}
-	}})
-	if done != nil {
-		done()
-	}
+	show, done := scrubBar(terminal)
+	s, err := scrubVolume(ctx, im, name, rate, show)
+	done()
 	if err = im.close(err); err != nil {
-		if errors.Is(err, context.Canceled) {
-			err = fmt.Errorf("%s: interrupted", name)
-		}
 		return nil, err
 	}
-	s := &scrubbed{Image: name, ImageB64: b64(name), Copies: r.Copies, Blocks: r.Blocks, Bytes: r.Bytes, Seconds: time.Since(start).Seconds(),
-		InMemory: r.InMemory, Damaged: r.Damaged, Healed: r.Healed, Left: r.Damaged - r.Healed}
 	if look { // it was not healed then
 		s.Damaged, s.Left = s.Damaged+uint64(opened), s.Left+uint64(opened)
 	} else {
 		s.OnTheWay = opened
 	}
+	s.add(front, im.blockSize)
+	return s, nil
+}
+
+// askScrub asks who has the image mounted to scrub it.
+func askScrub(ctx context.Context, terminal io.Writer, name string, look bool, rate int64) (*scrubbed, error) {
+	if look {
+		if _, err := ask(ctx, request{Command: "df", Name: name}, nil); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: it is mounted: a scrub heals there what it can, -n is not possible", name)
+	}
+	show, done := scrubBar(terminal)
+	defer done()
+	a, err := ask(ctx, request{Command: "scrub", Name: name, Rate: rate}, show)
+	if err != nil {
+		return nil, err
+	}
+	return a.Scrub, nil
+}
+
+// scrubBar shows how far a scrub is.
+func scrubBar(w io.Writer) (show func(n, total int64), done func()) {
+	var add func(int64)
+	end := func() {}
+	shown := int64(0)
+	show = func(n, total int64) {
+		if add == nil {
+			add, end = byteBar(w, "scrub", total)
+		}
+		if n > shown {
+			add(n - shown)
+			shown = n
+		}
+	}
+	return show, func() { end() }
+}
+
+// scrubVolume scrubs an open image.
+func scrubVolume(ctx context.Context, im *image, name string, rate int64, progress func(n, total int64)) (*scrubbed, error) {
+	start := time.Now()
+	r, err := im.Scrub(ctx, volume.ScrubOptions{Rate: rate, Progress: progress})
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	s := &scrubbed{Image: name, ImageB64: b64(name), Copies: r.Copies, Blocks: r.Blocks, Bytes: r.Bytes, Seconds: time.Since(start).Seconds(),
+		InMemory: r.InMemory, Damaged: r.Damaged, Healed: r.Healed, Left: r.Damaged - r.Healed}
 	for _, p := range volume.Purposes {
 		if c, ok := r.Counts[p]; ok {
 			s.Kinds = append(s.Kinds, scrubKind{p, c.Blocks, c.Damaged, c.Healed})
 		}
 	}
+	s.list(r.Damage, im.blockSize)
+	return s, nil
+}
+
+// add counts and lists damage that was found before the scrub.
+func (s *scrubbed) add(front []volume.Damage, blockSize int) {
 	for _, d := range front {
 		s.Damaged++
 		i := slices.IndexFunc(s.Kinds, func(k scrubKind) bool { return k.Kind == d.Use.Purpose })
@@ -183,15 +228,22 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 			s.Kinds[i].Healed++
 		}
 	}
-	for _, d := range append(front, r.Damage...) {
-		x := scrubDamaged{Kind: d.Use.Purpose, Block: d.Use.Block, Holds: holdsText(d.Use, im.blockSize), Inode: d.Use.Ino, Path: d.Path,
+	after := s.Damage
+	s.Damage = nil
+	s.list(front, blockSize)
+	s.Damage = append(s.Damage, after...)
+}
+
+// list puts damage into the list.
+func (s *scrubbed) list(damage []volume.Damage, blockSize int) {
+	for _, d := range damage {
+		x := scrubDamaged{Kind: d.Use.Purpose, Block: d.Use.Block, Holds: holdsText(d.Use, blockSize), Inode: d.Use.Ino, Path: d.Path,
 			PathB64: b64(d.Path), Why: d.Why, Healed: d.Healed}
-		if r.Copies == 2 && d.Copies != [2]disk.Copy{} {
+		if s.Copies == 2 && d.Copies != [2]disk.Copy{} {
 			x.Copies = []string{d.Copies[0].String(), d.Copies[1].String()}
 		}
 		s.Damage = append(s.Damage, x)
 	}
-	return s, nil
 }
 
 // holdsText says what a damaged block holds: of a block of many things, which of them.
