@@ -38,6 +38,7 @@ type op struct {
 	deep    bool                // may use the blocks kept back: it frees or replaces more than it takes
 	touched map[uint64]struct{} // blocks whose version before this operation is in undo
 	undo    []func()
+	copies  [][]byte // of blocks, that undo would put back
 	totals0 layout.Totals
 	delay0  delay
 	time    layout.Time
@@ -204,9 +205,24 @@ func (v *Volume) try(need func(o *op) int, deep bool, fn func(o *op) error) ([]I
 			return nil, err
 		}
 	}
+	v.spare = append(v.spare, o.copies[:min(len(o.copies), maxSpare-len(v.spare))]...) // nothing undoes it any more
 	todo := v.todo
 	v.todo = nil
 	return todo, nil
+}
+
+// maxSpare is how many blocks are kept for the next operations to copy into.
+const maxSpare = 32
+
+// spareBlock is an empty slice with room for a block, maybe one that an earlier operation is done with.
+func (v *Volume) spareBlock() []byte {
+	last := len(v.spare) - 1
+	if last < 0 {
+		return make([]byte, 0, v.g.BlockSize)
+	}
+	p := v.spare[last]
+	v.spare = v.spare[:last]
+	return p[:0]
 }
 
 // errTight says that the log may not hold the running transaction.
@@ -338,7 +354,8 @@ func (o *op) save(no uint64, t *txBlock) {
 		o.onFail(func() { delete(o.v.tx.blocks, no) })
 		return
 	}
-	before := append([]byte(nil), t.data...)
+	before := append(o.v.spareBlock(), t.data...)
+	o.copies = append(o.copies, before)
 	o.onFail(func() { t.data = before; o.v.tx.blocks[no] = t })
 }
 

@@ -42,7 +42,8 @@ type Volume struct {
 	changes uint64
 	durable uint64 // the last change that a commit covers
 	sealing uint64 // sequence of the transaction being committed
-	todo    []Ino  // whose blocks the operation leaves to be freed
+	spare   [][]byte
+	todo    []Ino // whose blocks the operation leaves to be freed
 
 	committing      *tx
 	committingPages pages
