@@ -132,7 +132,7 @@ func (c *checker) slot(ino uint64) *inodeInfo {
 }
 
 func (c *checker) find(code Code, structure string, block, ino uint64, format string, args ...any) {
-	c.r.add(Finding{Code: code, Structure: structure, Block: block, Inode: ino, Message: fmt.Sprintf(format, args...)})
+	c.r.Add(Finding{Code: code, Structure: structure, Block: block, Inode: ino, Message: fmt.Sprintf(format, args...)})
 }
 
 // broken reports a structure that cannot be read or contradicts itself; what it would have

@@ -113,7 +113,8 @@ func (r *Report) Clean() bool { return r.Total == 0 }
 // journal what is harmless, and a directory under two names; on others nothing.
 func (r *Report) Expected(c Code) bool { return r.Ordered && (c.Harmless() || c == SecondParent) }
 
-func (r *Report) add(f Finding) {
+// Add counts and lists a finding; of which invariant it is, and its cost, come from its code.
+func (r *Report) Add(f Finding) {
 	f.Invariant, f.Cost = f.Code.Invariant(), costs[f.Code]
 	if r.Ordered && f.Code == SecondParent {
 		f.Cost = "none as long as both names stay: a crash inside a rename has left the old one"

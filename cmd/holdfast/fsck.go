@@ -34,6 +34,9 @@ The used and all blocks that it counts are those of the volume with its structur
 mkfs prints; df leaves the structure out. Findings of one kind in a row are told in one line:
 -v lists them all, and --json.
 
+Where both superblocks at the front are lost the backup in the last block stands in for them,
+which is a finding; scrub puts it back.
+
 -a and -p are what the system says at boot: the check is the same, as nothing is repaired yet.
 
 Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong command line.`,
@@ -46,7 +49,11 @@ Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong co
 			if err != nil {
 				return &statusError{fsckFailure, err}
 			}
-			report, recovery, err := check(f, fsck.Options{NoData: noData})
+			opt := fsck.Options{NoData: noData}
+			report, recovery, err := check(f, opt)
+			if s := volume.Backup(f, err); s != nil {
+				report, recovery, err = checkWithBackup(f, s, opt)
+			}
 			if cerr := f.Close(); err == nil {
 				err = cerr
 			}
@@ -130,6 +137,16 @@ func check(dev disk.Device, opt fsck.Options) (*fsck.Report, *journal.Report, er
 		dev = overlay
 	}
 	r, err := fsck.Check(dev, opt)
+	return r, recovery, err
+}
+
+// checkWithBackup is check with the backup superblock for the live ones, which are lost.
+func checkWithBackup(dev disk.Device, s *layout.Superblock, opt fsck.Options) (*fsck.Report, *journal.Report, error) {
+	r, recovery, err := check(volume.WithSuperblock(dev, s), opt)
+	if err == nil {
+		r.Add(fsck.Finding{Code: fsck.BadStructure, Structure: "superblock copies 0 and 1", Block: uint64(layout.SuperOffset(0)) / uint64(s.BlockSize),
+			Message: "neither is good: checked with the backup in the last block, which holdfast scrub puts back"})
+	}
 	return r, recovery, err
 }
 

@@ -58,6 +58,9 @@ func newImage(f *disk.File, name string, write bool, look func(dev disk.Device, 
 		return nil, err
 	}
 	dev, s, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
+	if err != nil && volume.Backup(f, err) != nil {
+		err = fmt.Errorf("%w (the backup superblock in the last block is good: holdfast scrub puts it back)", err)
+	}
 	if err == nil && look != nil {
 		err = look(dev, s)
 	}

@@ -34,9 +34,9 @@ func scrubCommand() *cobra.Command {
 		Short: "Read and verify every block in use, and heal what can be healed",
 		Long: `Read and verify every block in use, in all copies: superblocks, log, totals, bitmaps, tables,
 directories, indexes, attributes and data. In an image of two copies what one has lost is
-rewritten from the other. With one copy a superblock is rewritten from its twins, the log from
-its other run, and what the log still holds goes home; all other damage is named. A mounted image is scrubbed by the
-process that serves it, beside everything else that goes on there.
+rewritten from the other. With one copy a superblock is rewritten from its twins or the backup,
+the log from its other run, and what the log still holds goes home; all other damage is named. A
+mounted image is scrubbed by the process that serves it, beside everything else that goes on there.
 
 Exit status: 0 clean, 1 damage found and all healed, 2 wrong command line, 4 damage left, 8 the
 scrub could not be made.`,
@@ -106,11 +106,45 @@ type scrubDamaged struct {
 	Healed  bool           `json:"healed"`
 }
 
+// putBackSuperblock puts the backup superblock in the place of the live ones if both are lost, and
+// says what was damaged; with look it only says so.
+func putBackSuperblock(name string, look bool) (list []volume.Damage, err error) {
+	f, err := openFile(name, !look)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, _, lost := volume.Assemble(f, volume.Assembly{ReadOnly: true})
+	s := volume.Backup(f, lost)
+	if s == nil {
+		return nil, nil
+	}
+	if !look {
+		if err := volume.PutBack(f, s); err != nil {
+			return nil, fmt.Errorf("%s: with the backup superblock: %w", name, err)
+		}
+	}
+	for i := range 2 {
+		list = append(list, volume.Damage{Use: volume.Use{Purpose: volume.PurposeSuperblock, Block: uint64(layout.SuperOffset(i)) / uint64(s.BlockSize), Count: 1, Copy: i},
+			Why: "lost; the backup in the last block is good", Healed: !look})
+	}
+	return list, nil
+}
+
+// unopened is the report on an image that cannot be opened because of its superblocks.
+func unopened(name string, front []volume.Damage) *scrubbed {
+	s := &scrubbed{Image: name, ImageB64: b64(name), Damaged: uint64(len(front)), Left: uint64(len(front))}
+	for _, d := range front {
+		s.Damage = append(s.Damage, scrubDamaged{Kind: d.Use.Purpose, Block: d.Use.Block, Holds: d.Use.String(), Why: d.Why})
+	}
+	return s
+}
+
 // scrubImage opens an image and scrubs it. Damage that keeps it from being opened is damage, too.
 func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool, rate int64) (*scrubbed, error) {
 	var front []volume.Damage
 	seen := int64(0) // repairs that are named
-	im, err := openImageWith(name, !look, func(dev disk.Device, sb *layout.Superblock) (err error) {
+	first := func(dev disk.Device, sb *layout.Superblock) (err error) {
 		replicas, ok := dev.(*disk.Stable)
 		if !ok {
 			return nil
@@ -123,7 +157,20 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 		front = append(front, more...)
 		seen = replicas.Counts().Repaired
 		return err
-	})
+	}
+	im, err := openImageWith(name, !look, first)
+	if err != nil && !errors.Is(err, disk.ErrInUse) {
+		lost, berr := putBackSuperblock(name, look)
+		switch {
+		case berr != nil:
+			return nil, berr
+		case lost != nil && look:
+			return unopened(name, lost), nil
+		case lost != nil:
+			front = lost
+			im, err = openImageWith(name, true, first)
+		}
+	}
 	var ce *layout.CorruptError
 	if errors.As(err, &ce) {
 		return &scrubbed{Image: name, ImageB64: b64(name), Damaged: 1, Left: 1, Damage: []scrubDamaged{
