@@ -47,6 +47,8 @@ var modes = []mode{
 	{name: "decay", about: "and one sector of the image has gone bad, wherever it is", flags: []string{"--decay", "1"}, named: true},
 	{name: "decay2", about: "and two sectors have", flags: []string{"--decay", "2"}, named: true},
 	{name: "then", about: "nested, and a second script runs after recovery", flags: []string{"--nested", "1", "--then", "testdata/workloads/then/again.hf"}, named: true},
+	{name: "copies", about: "two copies, each of them whole after recovery", flags: []string{"--image", "copies=2"}, named: true},
+	{name: "copies-decay", about: "and a bad sector anywhere, which costs nothing", flags: []string{"--image", "copies=2", "--decay", "1"}, named: true},
 	{name: "fsck", about: "fsck's tables of images with one defect each", test: []string{"./fsck", "^TestFindings$"}},
 	{name: "brute", about: "the explorer against brute force on small traces", test: []string{"./crash", "^TestBruteForce$", "-rapid.shrinktime=1s", "-rapid.nofailfile"}},
 	{name: "unit", about: "the tests of the packages that are broken", test: []string{"", "."}},

@@ -88,6 +88,41 @@ func TestCopyBehindSomething(t *testing.T) {
 	}
 }
 
+// TestCopyLostWithLog: a half is lost while the log holds what is not home yet. Each half has
+// one run of it.
+func TestCopyLostWithLog(t *testing.T) {
+	dev := twoCopies(t)
+	v, err := volume.Open(dev, volume.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Tree().WriteFile("late", content(7), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for _, half := range []int{0, 1} {
+		image := bytes.Clone(dev.Bytes())
+		clear(image[half*copySize : (half+1)*copySize])
+		d := disk.MemoryFrom(image)
+		v, err := volume.Open(d, volume.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Recovery().Replayed == 0 {
+			t.Error("nothing was in the log")
+		}
+		if p, err := v.Tree().ReadFile("late"); err != nil || !bytes.Equal(p, content(7)) {
+			t.Errorf("half %d lost: %v", half, err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		intact(t, d, volume.Options{})
+	}
+}
+
 func TestCopiesTruncated(t *testing.T) {
 	dev := disk.MemoryFrom(twoCopies(t).Bytes()[:2*copySize-4096])
 	if _, err := volume.Open(dev, volume.Options{}); !errors.Is(err, volume.ErrTruncated) {
