@@ -171,6 +171,9 @@ func (n *node) String() string {
 	}
 	if n.xattrs.len() > 0 {
 		s += " attributes=" + n.attributes()
+		var values hasher
+		n.xattrs.all(func(_, value string) bool { values.text(value); return true })
+		s += fmt.Sprintf(" values=%016x", uint64(values))
 	}
 	return s
 }
