@@ -88,6 +88,7 @@ func deviceFails(t *testing.T, cause error, which func(*failing) *atomic.Pointer
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	at := func(name string) string { return filepath.Join(dir, name) }
+	pollFirst(t, at("first"), os.O_CREATE|os.O_RDWR)
 	write := func(name, text string) *os.File {
 		t.Helper()
 		f, err := os.Create(at(name))
@@ -164,6 +165,7 @@ func TestReadFails(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	name := filepath.Join(dir, "f")
+	pollFirst(t, name, os.O_CREATE|os.O_RDWR)
 	g, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
