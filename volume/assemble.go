@@ -21,7 +21,8 @@ type Assembly struct {
 // image of two copies is two halves of one device; where the front of that is lost it is found
 // by its middle. A device that was assembled before is given back as it is.
 //
-// Errors: those of [ReadSuperblock], and ErrTruncated.
+// Errors: those of [ReadSuperblock], ErrTruncated, and ErrHalfMirror for a file that [Mirror] or [Alone]
+// has to open.
 func Assemble(dev disk.Device, o Assembly) (disk.Device, *layout.Superblock, error) {
 	if disk.Replicas(dev) > 0 {
 		s, err := ReadSuperblock(dev)
@@ -32,6 +33,9 @@ func Assemble(dev disk.Device, o Assembly) (disk.Device, *layout.Superblock, err
 		if s = middle(dev); s == nil {
 			return nil, nil, err
 		}
+	}
+	if s.MirrorSet != [16]byte{} {
+		return nil, nil, ErrHalfMirror
 	}
 	size := int64(s.Blocks) * int64(s.BlockSize)
 	if want := int64(s.Copies) * size; dev.Size() < want {
@@ -92,7 +96,7 @@ func middles(dev disk.Device) []int64 {
 func middle(dev disk.Device) *layout.Superblock {
 	for _, at := range middles(dev) {
 		s, err := ReadSuperblock(disk.NewStripe(dev, at, dev.Size()-at))
-		if err == nil && s.Copies == 2 && int64(s.Blocks)*int64(s.BlockSize) == at {
+		if err == nil && s.Copies == 2 && s.MirrorSet == [16]byte{} && int64(s.Blocks)*int64(s.BlockSize) == at {
 			return s
 		}
 	}

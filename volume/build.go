@@ -116,7 +116,7 @@ func NewBuilder(dev disk.Device, o BuildOptions) (*Builder, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	if dev, err = blank(dev, s, &g); err != nil {
+	if dev, err = blank(dev, f.Twin, s, &g); err != nil {
 		return nil, err
 	}
 	b := &Builder{g: g, super: s, seeds: layout.NewSeeds(s.UUID), now: toTime(f.Now), open: map[Ino]*buildDir{}}

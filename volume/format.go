@@ -23,10 +23,11 @@ type FormatOptions struct {
 	NoJournal      bool      // the ordered mode: there is no log
 	Reserved       uint64    // blocks kept back; default: 0.5%, 8 to 1024
 	Copies         int       // of every block: 1 (default) or 2, the halves of the device
-	Size           int64     // bytes, of all copies together; default: the device's
+	Size           int64     // bytes, of all copies together; of a mirror those of each file; default: the device's
 	Now            time.Time // zero: the time
 	RootMode       uint16    // permissions of the root directory; default 0755
 	UID, GID       uint32
+	Twin           disk.Device // the second file of a mirror: there are two copies then, one in each
 }
 
 const (
@@ -47,6 +48,16 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 	default:
 		return nil, fmt.Errorf("%d copies: want 1 or 2: %w", o.Copies, ErrInvalid)
 	}
+	inOne := int64(s.Copies) // copies in one device
+	if o.Twin != nil {
+		inOne, s.Copies, s.Incompat, s.MirrorEvents = 1, 2, s.Incompat|layout.IncompatCopies, 1
+		for i := range s.MirrorSet { // both are drawn, so nobody else has it
+			s.MirrorSet[i] = o.UUID[i] ^ o.HashKey[i]
+		}
+		if s.MirrorSet == [16]byte{} {
+			s.MirrorSet[0] = 1
+		}
+	}
 	if s.BlockSize == 0 {
 		s.BlockSize = 4096
 	}
@@ -63,7 +74,7 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 		return nil, fmt.Errorf("label of %d bytes, at most 64: %w", len(o.Label), ErrInvalid)
 	}
 	bs := int64(s.BlockSize)
-	s.Blocks = uint64(size / int64(s.Copies) / bs)
+	s.Blocks = uint64(size / inOne / bs)
 	if s.InodesPerGroup == 0 {
 		s.InodesPerGroup = layout.DefaultInodesPerGroup(int(bs))
 		group := uint64(layout.Body(int(bs))) * 8
@@ -190,9 +201,13 @@ func makeLog(dev disk.Device, g *layout.Geometry, seeds layout.Seeds) error {
 // clearRuns makes sure that nothing of an older log with the same UUID is left in the runs. Only
 // what is not zero is written, so that a sparse image stays so.
 func clearRuns(dev disk.Device, g *layout.Geometry) error {
-	p := make([]byte, 1<<20)
 	off := int64(g.LogRun(0)) * int64(g.BlockSize)
-	end := off + 2*int64(g.RunBlocks)*int64(g.BlockSize)
+	return clearRange(dev, off, off+2*int64(g.RunBlocks)*int64(g.BlockSize))
+}
+
+// clearRange makes bytes zero. Only what is not is written.
+func clearRange(dev disk.Device, off, end int64) error {
+	p := make([]byte, 1<<20)
 	for off < end {
 		q := p[:min(int64(len(p)), end-off)]
 		err := disk.ReadFull(dev, q, off)
@@ -233,7 +248,7 @@ func Format(dev disk.Device, o FormatOptions) error {
 		return err
 	}
 	seeds := layout.NewSeeds(s.UUID)
-	if dev, err = blank(dev, s, &g); err != nil {
+	if dev, err = blank(dev, o.Twin, s, &g); err != nil {
 		return err
 	}
 	write := func(no uint64, p []byte) error {
@@ -292,7 +307,10 @@ func Format(dev disk.Device, o FormatOptions) error {
 
 // blank makes sure that a device holds no volume, and gives the one that a volume of this
 // superblock is written to.
-func blank(dev disk.Device, s *layout.Superblock, g *layout.Geometry) (disk.Device, error) {
+func blank(dev, second disk.Device, s *layout.Superblock, g *layout.Geometry) (disk.Device, error) {
+	if second != nil {
+		return blankMirror([2]disk.Device{dev, second}, s, g)
+	}
 	var old []int64
 	if second := middle(dev); second != nil { // of what the device held, which is found by it
 		at := int64(second.Blocks) * int64(second.BlockSize)
@@ -306,6 +324,29 @@ func blank(dev disk.Device, s *layout.Superblock, g *layout.Geometry) (disk.Devi
 		return nil, err
 	}
 	return dev, voidSuperblocks(dev, []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()})
+}
+
+// blankMirror is blank for the two files of a mirror.
+func blankMirror(files [2]disk.Device, s *layout.Superblock, g *layout.Geometry) (disk.Device, error) {
+	opt, err := stableOptions(s)
+	if err != nil {
+		return nil, err
+	}
+	var twins [2]disk.Device
+	for i, f := range files {
+		if size := int64(s.Blocks) * int64(s.BlockSize); f.Size() < size {
+			return nil, fmt.Errorf("size %d, file %d of the mirror has %d: %w", size, i, f.Size(), ErrInvalid)
+		}
+		one := *s
+		one.Copies = 1
+		if _, err := blank(f, nil, &one, g); err != nil {
+			return nil, err
+		}
+		if twins[i], err = newTwin(f, s, uint32(i)); err != nil {
+			return nil, err
+		}
+	}
+	return disk.NewStableWith(twins[0], twins[1], opt), nil
 }
 
 // voidSuperblocks makes sure that the device holds no volume, and what it held is not opened

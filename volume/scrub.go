@@ -67,11 +67,12 @@ const maxDamage = 1000
 // Errors: those of ctx, and of a device that fails otherwise than by bad sectors.
 func (v *Volume) Scrub(ctx context.Context, o ScrubOptions) (*ScrubReport, error) {
 	s := &scrubber{v: v, opt: o, ctx: ctx, seen: map[damageKey]bool{}, start: time.Now()}
-	s.report = &ScrubReport{Counts: map[Purpose]ScrubCount{}, Copies: int(v.super.Copies)}
+	s.copies = max(1, disk.Replicas(v.dev))
+	s.report = &ScrubReport{Counts: map[Purpose]ScrubCount{}, Copies: s.copies}
 	s.heal = !v.readOnly
 	if both, ok := v.dev.(*disk.Stable); ok {
 		s.raw = []disk.Device{both.Replica(0), both.Replica(1)}
-	} else if v.super.Copies == 1 {
+	} else if s.copies == 1 {
 		s.raw = []disk.Device{v.dev}
 	}
 	var fs Statfs
@@ -137,9 +138,10 @@ type scrubber struct {
 	total int64
 	start time.Time
 
-	raw  []disk.Device // the replicas, where they can be read by themselves
-	done atomic.Int64  // bytes verified
-	sent int64         // bytes verified, or given to a worker
+	copies int           // that are there
+	raw    []disk.Device // the replicas, where they can be read by themselves
+	done   atomic.Int64  // bytes verified
+	sent   int64         // bytes verified, or given to a worker
 
 	mu      sync.Mutex
 	report  *ScrubReport
@@ -163,7 +165,7 @@ func (s *scrubber) volumeBytes(fs *Statfs) int64 {
 		blocks += 1 + g.SumBlocks(group)
 	}
 	blocks += (fs.Inodes - fs.FreeInodes) / uint64(g.InodesPerBlock())
-	return int64(blocks) * int64(g.BlockSize) * int64(s.v.super.Copies)
+	return int64(blocks) * int64(g.BlockSize) * int64(s.copies)
 }
 
 // scrubbed counts n blocks as read.
@@ -174,7 +176,7 @@ func (s *scrubber) scrubbed(p Purpose, n uint64) {
 	s.report.Counts[p] = c
 	s.report.Blocks += n
 	s.mu.Unlock()
-	s.done.Add(int64(n) * int64(s.v.g.BlockSize) * int64(s.v.super.Copies))
+	s.done.Add(int64(n) * int64(s.v.g.BlockSize) * int64(s.copies))
 }
 
 func (s *scrubber) inMemory() {
@@ -350,7 +352,7 @@ func (s *scrubber) inodes(u Use, p []byte) error {
 		return nil
 	}
 	off := int64(u.Block) * int64(v.g.BlockSize)
-	whole := v.super.Copies == 1 && disk.ReadFull(v.dev, p, off) == nil
+	whole := s.copies == 1 && disk.ReadFull(v.dev, p, off) == nil
 	first := u.Ino
 	s.scrubbed(PurposeInodes, 1)
 	for i := range v.g.InodesPerBlock() {
@@ -426,7 +428,7 @@ func (s *scrubber) walk() error {
 				return err
 			}
 		}
-		s.sent += int64(s.v.g.BlockSize) * int64(s.v.super.Copies)
+		s.sent += int64(s.v.g.BlockSize) * int64(s.copies)
 		return nil
 	}
 	w.lost = func(u Use, err error) { s.found(Damage{Use: u, Why: why(err)}) }
@@ -448,7 +450,7 @@ func (s *scrubber) between(jobs chan<- Use) error {
 			case <-s.ctx.Done():
 				return s.ctx.Err()
 			}
-			s.sent += int64(job.Count) * bs * int64(s.v.super.Copies)
+			s.sent += int64(job.Count) * bs * int64(s.copies)
 			if err := s.pace(); err != nil {
 				return err
 			}

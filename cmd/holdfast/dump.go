@@ -38,11 +38,11 @@ beside it.`,
 			if err != nil {
 				return err
 			}
-			f, err := openFile(name, false)
+			f, err := openDevice(name, false)
 			if err != nil {
 				return err
 			}
-			d, err := newDumper(f)
+			d, err := newDumper(f.Device)
 			if err == nil {
 				var v any
 				if v, err = d.structure(what, number); err == nil {
@@ -107,7 +107,7 @@ type dumper struct {
 func newDumper(dev disk.Device) (*dumper, error) {
 	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
 	if err != nil {
-		return nil, err
+		return nil, halfMirror(err)
 	}
 	g, err := layout.NewGeometry(s)
 	return &dumper{dev, s, g, layout.NewSeeds(s.UUID)}, err

@@ -29,10 +29,10 @@ func openTarget(name string, write bool, replica int) (*faultTarget, error) {
 		return nil, err
 	}
 	t := &faultTarget{file: f}
-	if t.dev, t.super, err = volume.Assemble(f, volume.Assembly{ReadOnly: true}); err == nil {
+	if t.dev, t.super, err = assembleFault(f); err == nil {
 		t.g, err = layout.NewGeometry(t.super)
 	}
-	if err == nil && replica == 1 && t.super.Copies != 2 {
+	if err == nil && replica == 1 && (t.super.Copies != 2 || degraded) {
 		err = errors.New("it has one copy of each block, --replica 0")
 	}
 	if err != nil {
@@ -41,6 +41,22 @@ func openTarget(name string, write bool, replica int) (*faultTarget, error) {
 	t.replica = int64(replica) * int64(t.g.Blocks) * int64(t.g.BlockSize)
 	t.v, t.why = volume.Open(t.dev, volume.Options{ReadOnly: true, CacheBytes: 16 << 20})
 	return t, nil
+}
+
+// assembleFault is volume.Assemble for an image that is to be damaged: of a mirror one file.
+func assembleFault(f *disk.File) (disk.Device, *layout.Superblock, error) {
+	var dev disk.Device = f
+	if degraded {
+		var err error
+		if dev, err = volume.Alone(f, volume.Assembly{ReadOnly: true}); err != nil {
+			return nil, nil, err
+		}
+	}
+	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
+	if errors.Is(err, volume.ErrHalfMirror) {
+		err = fmt.Errorf("%w (--degraded damages this one)", err)
+	}
+	return dev, s, err
 }
 
 func (t *faultTarget) close() error {

@@ -45,14 +45,14 @@ Exit status: 0 clean, 4 errors found, 8 the check could not be made, 16 wrong co
 			if !no && !auto && !preen {
 				return &statusError{fsckUsage, errors.New("only checking is possible yet: say fsck -n")}
 			}
-			f, err := openFile(args[0], false)
+			f, err := openDevice(args[0], false)
 			if err != nil {
 				return &statusError{fsckFailure, err}
 			}
 			opt := fsck.Options{NoData: noData}
-			report, recovery, err := check(f, opt)
-			if s := volume.Backup(f, err); s != nil {
-				report, recovery, err = checkWithBackup(f, s, opt)
+			report, recovery, err := check(f.Device, opt)
+			if s := volume.Backup(f.Device, err); s != nil {
+				report, recovery, err = checkWithBackup(f.Device, s, opt)
 			}
 			if cerr := f.Close(); err == nil {
 				err = cerr
@@ -122,7 +122,7 @@ func printReport(w io.Writer, name string, r *fsck.Report, recovery *journal.Rep
 func check(dev disk.Device, opt fsck.Options) (*fsck.Report, *journal.Report, error) {
 	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, halfMirror(err)
 	}
 	g, err := layout.NewGeometry(s)
 	if err != nil {

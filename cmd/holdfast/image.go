@@ -22,11 +22,11 @@ var (
 	offsetGiven bool
 )
 
-// image is an open volume and the file below it.
+// image is an open volume and what is below it.
 type image struct {
 	*volume.Volume
 	name string
-	file *disk.File
+	file *imageDevice
 	stat os.FileInfo // which file it is
 
 	blockSize int
@@ -41,7 +41,7 @@ func openImage(name string, write bool) (*image, error) {
 
 // openImageWith is openImage that shows the assembled device first.
 func openImageWith(name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
-	f, err := openFile(name, write)
+	f, err := openDevice(name, write)
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +52,14 @@ func openImageWith(name string, write bool, look func(dev disk.Device, s *layout
 	return im, nil
 }
 
-func newImage(f *disk.File, name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
+func newImage(f *imageDevice, name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
 	st, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	dev, s, err := volume.Assemble(f, volume.Assembly{ReadOnly: !write})
-	if err != nil && volume.Backup(f, err) != nil {
+	dev, s, err := volume.Assemble(f.Device, volume.Assembly{ReadOnly: !write})
+	err = halfMirror(err)
+	if err != nil && volume.Backup(f.Device, err) != nil {
 		err = fmt.Errorf("%w (the backup superblock in the last block is good: holdfast scrub puts it back)", err)
 	}
 	if err == nil && look != nil {

@@ -106,9 +106,16 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{exitUsage, err} })
 	root.PersistentFlags().BoolVar(&forceShare, "force-share", false, "read an image that another process has open for writing")
+	mirrorFlags(root)
 	imageOffset, offsetGiven = sizeFlag{}, false
 	root.PersistentFlags().Var(&imageOffset, "offset", "where in the file the image begins (inside a partitioned disk)")
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { offsetGiven = cmd.Flags().Changed("offset") }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		offsetGiven = cmd.Flags().Changed("offset")
+		if mirrorName != "" && degraded {
+			return usage("--mirror and --degraded: one of them")
+		}
+		return nil
+	}
 	root.AddCommand(
 		mkfsCommand(), fsckCommand(), faultCommand(), scrubCommand(),
 		lsCommand(), catCommand(), statCommand(), treeCommand(), duCommand(), dfCommand(), findCommand(), readlinkCommand(),

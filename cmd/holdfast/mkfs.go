@@ -222,6 +222,9 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := o.mirrored(name, &fo); err != nil {
+		return err
+	}
 	t := target{name: name, force: o.force}
 	if offsetGiven {
 		if size, err = t.window(size); err != nil {
@@ -252,7 +255,10 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 	if o.dry {
 		return describePlan(o.out, name, fo, size, need, src != nil, o.id != "" || !epoch.IsZero())
 	}
-	stats, err := t.make(size, func(dev *disk.File, st os.FileInfo) (transfer.Stats, error) {
+	stats, err := o.make(&t, size, func(dev, second *disk.File, st os.FileInfo) (transfer.Stats, error) {
+		if second != nil {
+			fo.Twin = second
+		}
 		if src == nil {
 			return transfer.Stats{}, volume.Format(dev, fo)
 		}
@@ -279,6 +285,46 @@ func mkfs(name string, size int64, o *mkfsOptions) error {
 		return err
 	}
 	return describeImage(o.out, name, src != nil, stats)
+}
+
+// mirrored looks at --mirror: the size is that of each file, which has one copy.
+func (o *mkfsOptions) mirrored(name string, fo *volume.FormatOptions) error {
+	switch {
+	case degraded:
+		return usage("--degraded: an image is made whole")
+	case mirrorName == "":
+		return nil
+	case offsetGiven:
+		return usage("--mirror and --offset: mkfs makes both files of a mirror whole")
+	case fo.NoJournal:
+		return usage("--mirror and --journal none: two copies need the journal")
+	}
+	if err := notTheSame(name, mirrorName); err != nil {
+		return err
+	}
+	if filepath.Clean(name) == filepath.Clean(mirrorName) {
+		return fmt.Errorf("%s: --mirror %s is the same file", name, mirrorName)
+	}
+	fo.Copies = 1
+	return refuseOverwrite(mirrorName, o.force)
+}
+
+// make is target.make for the one file of an image, or for both of a mirror: neither gets its name
+// before both are whole.
+func (o *mkfsOptions) make(t *target, size int64, fill func(dev, second *disk.File, st os.FileInfo) (transfer.Stats, error)) (transfer.Stats, error) {
+	if mirrorName == "" {
+		return t.make(size, func(dev *disk.File, st os.FileInfo) (transfer.Stats, error) { return fill(dev, nil, st) })
+	}
+	second := target{name: mirrorName, force: o.force}
+	return second.make(size, func(twin *disk.File, _ os.FileInfo) (transfer.Stats, error) {
+		return t.make(size, func(dev *disk.File, st os.FileInfo) (transfer.Stats, error) {
+			stats, err := fill(dev, twin, st)
+			if err == nil {
+				err = twin.Flush()
+			}
+			return stats, err
+		})
+	})
 }
 
 // target is where an image is made: under a name that it gets when it is whole, or in a part of

@@ -122,6 +122,12 @@ func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions)
 	if err := volume.Format(dev, fo); err != nil {
 		return stats, fmt.Errorf("%s: %w", name, err)
 	}
+	if fo.Twin != nil {
+		var err error
+		if dev, err = volume.Mirror([2]disk.Device{dev, fo.Twin}, volume.Assembly{}); err != nil {
+			return stats, fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	v, err := volume.Open(dev, volume.Options{CacheBytes: 64 << 20, Clock: fixed(fo.Now)})
 	if err != nil {
 		return stats, fmt.Errorf("%s: %w", name, err)

@@ -27,7 +27,8 @@ const (
 )
 
 func scrubCommand() *cobra.Command {
-	var no, asJSON, quiet bool
+	var no, asJSON, quiet, again, force bool
+	var from string
 	var rate sizeFlag
 	c := &cobra.Command{
 		Use:   "scrub IMAGE",
@@ -38,12 +39,27 @@ rewritten from the other. With one copy a superblock is rewritten from its twins
 the log from its other run, and what the log still holds goes home; all other damage is named. A
 mounted image is scrubbed by the process that serves it, beside everything else that goes on there.
 
+With --resync the file of a mirror that is stale, because the other one was changed without it, is
+made like that one, and a lost one is made anew; no other scrub is done then. Until it is whole it
+is not opened; one that was interrupted is done again.
+
 Exit status: 0 clean, 1 damage found and all healed, 2 wrong command line, 4 damage left, 8 the
 scrub could not be made.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			if !again && (from != "" || force) {
+				return usage("--from and --force go with --resync")
+			}
+			if again {
+				err := resync(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], from, force, quiet)
+				var se *statusError
+				if err != nil && !errors.As(err, &se) {
+					err = &statusError{scrubFailure, err}
+				}
+				return err
+			}
 			s, err := scrubImage(ctx, cmd.ErrOrStderr(), args[0], no, rate.n)
 			if err != nil {
 				return &statusError{scrubFailure, err}
@@ -64,6 +80,9 @@ scrub could not be made.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&no, "no", "n", false, "only look: heal nothing")
+	f.BoolVar(&again, "resync", false, "of a mirror: make the stale or lost file like the other one")
+	f.StringVar(&from, "from", "", "with --resync: the `file` that is right, if both were changed without each other")
+	f.BoolVar(&force, "force", false, "with --resync: overwrite what is not a file of this mirror")
 	f.Var(&rate, "rate", "read at most so many bytes a second")
 	f.BoolVarP(&quiet, "quiet", "q", false, "only damage")
 	f.BoolVar(&asJSON, "json", false, "the report as JSON")
@@ -109,18 +128,18 @@ type scrubDamaged struct {
 // putBackSuperblock puts the backup superblock in the place of the live ones if both are lost, and
 // says what was damaged; with look it only says so.
 func putBackSuperblock(name string, look bool) (list []volume.Damage, err error) {
-	f, err := openFile(name, !look)
+	f, err := openDevice(name, !look)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	_, _, lost := volume.Assemble(f, volume.Assembly{ReadOnly: true})
-	s := volume.Backup(f, lost)
+	_, _, lost := volume.Assemble(f.Device, volume.Assembly{ReadOnly: true})
+	s := volume.Backup(f.Device, lost)
 	if s == nil {
 		return nil, nil
 	}
 	if !look {
-		if err := volume.PutBack(f, s); err != nil {
+		if err := volume.PutBack(f.Device, s); err != nil {
 			return nil, fmt.Errorf("%s: with the backup superblock: %w", name, err)
 		}
 	}
