@@ -70,6 +70,10 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 		return nil, err
 	}
 	fs := newFileSystem(v, s.BlockSize, &o)
+	real, err := realPath(dir) // before it means the mount, which nobody answers for yet
+	if err != nil {
+		return nil, err
+	}
 	server, err := fuse.NewServer(fs, dir, mountOptions(o, root))
 	if err != nil {
 		var errno syscall.Errno
@@ -77,6 +81,9 @@ func New(v *volume.Volume, dir string, o Options) (*Mount, error) {
 			err = errno
 		}
 		return nil, &os.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	if root {
+		readAhead(real)
 	}
 	m := &Mount{server, fs, dir, root, make(chan struct{})}
 	go func() {

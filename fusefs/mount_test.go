@@ -49,7 +49,7 @@ func serve(image, dir string) error {
 	if err != nil {
 		return err
 	}
-	v, err := volume.Open(f, volume.Options{CacheBytes: 16 << 20})
+	v, err := volume.Open(f, volume.Options{CacheBytes: 64 << 20, Background: true})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func (v *Volume) commit(want uint64) error {
 		return v.err
 	}
 	t := v.committing
+	v.recycle(v.committingPages)
 	v.committing, v.committingPages = nil, nil
 	v.durable = covers
 	for no, b := range t.blocks {
@@ -61,6 +62,19 @@ func (v *Volume) commit(want uint64) error {
 	}
 	v.release()
 	return nil
+}
+
+// commitSoon begins a commit in the background if much data waits and none is under way there; its
+// failure stops the volume, and so is the answer to the next change. mu is held.
+func (v *Volume) commitSoon() {
+	if !v.opt.Background || v.dirtyBytes() < v.opt.dirtyBytes()/8 || !v.background.CompareAndSwap(false, true) {
+		return
+	}
+	want := v.changes
+	go func() {
+		_ = v.commit(want)
+		v.background.Store(false)
+	}()
 }
 
 // freeze ends the running transaction: it places the delayed pages, stamps and seals every
@@ -82,12 +96,17 @@ func (v *Volume) freeze() (*journal.Tx, error) {
 		}
 		gen[ino] = in.Generation
 		f := v.files[ino]
+		var b []byte // the checksum table of the page before
+		last := uint64(0)
 		for _, l := range slices.Sorted(maps.Keys(f)) {
 			p := f[l]
 			sum := layout.Sum(v.seeds.Data(p.block, uint64(ino), gen[ino], l), p.data)
-			b, i, err := o.sumPlace(p.block)
-			if err != nil {
-				return nil, err
+			table, i := v.g.SumPlace(p.block)
+			if b == nil || table != last {
+				if b, err = o.Edit(table, layout.KindSums); err != nil {
+					return nil, err
+				}
+				last = table
 			}
 			layout.SetDataSum(b, i, sum)
 			if n := len(jtx.Data); n > 0 {

@@ -23,8 +23,8 @@ const (
 	freeStep = 64
 )
 
-// page is a block's worth of file data that is not on the device yet. It is never changed once
-// another operation may have seen it: a write replaces it.
+// page is a block's worth of file data that is not on the device yet. Its data is never changed
+// once another operation may have seen it: a write replaces the page.
 type page struct {
 	data  []byte
 	block uint64 // where it will go; 0: not decided
@@ -51,16 +51,92 @@ func (o *op) setPage(ino Ino, logical uint64, p *page) {
 	o.onFail(func() { v.placePage(ino, logical, old) })
 }
 
+// newPage is a page with unspecified content.
+func (v *Volume) newPage(block uint64) *page {
+	if p, ok := v.pagePool.Get().(*page); ok {
+		p.block = block
+		return p
+	}
+	return &page{data: make([]byte, v.g.BlockSize), block: block}
+}
+
+// recycle takes back pages that are on the device, and that nobody reads any more; mu is held.
+func (v *Volume) recycle(done pages) {
+	if v.steps != nil {
+		return
+	}
+	for _, f := range done {
+		for _, p := range f {
+			v.pagePool.Put(p)
+		}
+	}
+}
+
+// wait counts pages of a file that have no block yet; all of them lie from from on, below end.
+type wait struct {
+	n         int
+	from, end uint64
+}
+
+// addWaiting takes note of n more pages of a file (or fewer) that have no block, from logical on.
+func (v *Volume) addWaiting(ino Ino, n int, logical, end uint64) {
+	v.unalloc += n
+	w, ok := v.waiting[ino]
+	if !ok {
+		w.from, w.end = logical, end
+	}
+	w = wait{w.n + n, min(w.from, logical), max(w.end, end)}
+	if w.n == 0 {
+		delete(v.waiting, ino)
+		return
+	}
+	v.waiting[ino] = w
+}
+
+// setPages puts neighbouring pages into the running transaction.
+func (o *op) setPages(ino Ino, logical uint64, list []*page) {
+	v := o.v
+	f := v.files[ino]
+	if f == nil {
+		f = make(map[uint64]*page, len(list))
+		v.files[ino] = f
+	}
+	old := make([]*page, len(list))
+	waiting, waits := 0, false
+	count := func(q *page, d int) {
+		switch {
+		case q == nil:
+		case q.block == 0:
+			waiting += d
+		default:
+			v.tx.pages += d
+		}
+	}
+	for i, p := range list {
+		l := logical + uint64(i)
+		old[i] = f[l]
+		count(old[i], -1)
+		count(p, 1)
+		waits = waits || p.block == 0
+		f[l] = p
+	}
+	if waits || waiting != 0 {
+		v.addWaiting(ino, waiting, logical, logical+uint64(len(list)))
+	}
+	o.onFail(func() {
+		for i, p := range old {
+			v.placePage(ino, logical+uint64(i), p)
+		}
+	})
+}
+
 func (v *Volume) placePage(ino Ino, logical uint64, p *page) {
 	f := v.files[ino]
 	count := func(q *page, d int) {
 		switch {
 		case q == nil:
 		case q.block == 0:
-			v.unalloc += d
-			if v.waiting[ino] += d; v.waiting[ino] == 0 {
-				delete(v.waiting, ino)
-			}
+			v.addWaiting(ino, d, logical, logical+1)
 		default:
 			v.tx.pages += d
 		}
@@ -83,51 +159,68 @@ func (v *Volume) placePage(ino Ino, logical uint64, p *page) {
 
 // readBlock fills p with logical block logical of a file; a hole is zero.
 func (o *op) readBlock(ino Ino, in *layout.Inode, logical uint64, p []byte) error {
+	_, err := o.readBlocks(ino, in, logical, p)
+	return err
+}
+
+// readBlocks fills p with whole blocks of a file from logical on, as far as they are found in one
+// place, which is at least one block, and returns how many bytes that is.
+func (o *op) readBlocks(ino Ino, in *layout.Inode, logical uint64, p []byte) (int, error) {
 	v := o.v
+	bs := uint64(v.g.BlockSize)
 	if pg := v.dirtyPage(ino, logical); pg != nil {
-		copy(p, pg.data)
-		return nil
-	}
-	if pg := v.committingPages[ino][logical]; pg != nil {
-		// The committing transaction's page is what the map means, unless this one has
-		// unmapped or replaced it since: then the map says so.
-		e, found, err := extents.Lookup(o, &v.g, uint64(ino), in, logical)
-		if err != nil {
-			return err
-		}
-		if found && e.Block+logical-e.Logical == pg.block {
-			copy(p, pg.data)
-			return nil
-		}
+		return copy(p, pg.data), nil
 	}
 	e, found, err := extents.Lookup(o, &v.g, uint64(ino), in, logical)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	block := e.Block + logical - e.Logical
+	committing := v.committingPages[ino]
+	// The committing transaction's page is what the map means, unless this one has
+	// unmapped or replaced it since: then the map says so.
+	if pg := committing[logical]; pg != nil && found && pg.block == block {
+		return copy(p, pg.data), nil
+	}
+	n := min(e.End()-logical, uint64(len(p))/bs)
+	if dirty := v.files[ino]; len(dirty)+len(committing) > 0 {
+		for i := uint64(1); i < n; i++ {
+			if dirty[logical+i] != nil || committing[logical+i] != nil {
+				n = i
+			}
+		}
 	}
 	if !found || e.Unwritten {
-		clear(p)
-		return nil
+		clear(p[:n*bs])
+		return int(n * bs), nil
 	}
-	return o.readData(ino, in, e.Block+logical-e.Logical, logical, p)
+	_, i := v.g.SumPlace(block)
+	n = min(n, uint64(v.g.SumsPerBlock()-i))
+	return o.readData(ino, in, block, logical, p[:n*bs])
 }
 
-// readData reads and verifies one data block.
-func (o *op) readData(ino Ino, in *layout.Inode, block, logical uint64, p []byte) error {
+// readData reads and verifies data blocks that are neighbours on the device and in the file, and
+// whose checksums are in one table; it returns how many bytes are good before an error.
+func (o *op) readData(ino Ino, in *layout.Inode, block, logical uint64, p []byte) (int, error) {
 	v := o.v
-	table, i := v.g.SumPlace(block)
+	bs := v.g.BlockSize
+	table, first := v.g.SumPlace(block)
 	t, err := o.Read(table, layout.KindSums)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	check := disk.Check{Seed: v.seeds.Data(block, uint64(ino), in.Generation, logical), Want: layout.DataSum(t, i)}
-	_, err = v.dev.ReadChecked(p, check, int64(block)*int64(v.g.BlockSize))
+	n, err := disk.ReadChecks(v.dev, p, bs, func(i int) disk.Check {
+		k := uint64(i)
+		return disk.Check{Seed: v.seeds.Data(block+k, uint64(ino), in.Generation, logical+k), Want: layout.DataSum(t, first+i)}
+	}, int64(block)*int64(bs))
+	block, logical = block+uint64(n), logical+uint64(n)
 	if errors.Is(err, disk.ErrChecksum) {
-		return layout.Corrupt(fmt.Sprintf("data of inode %d, logical block %d", ino, logical), block, 0, "checksum does not match", nil)
+		return n * bs, layout.Corrupt(fmt.Sprintf("data of inode %d, logical block %d", ino, logical), block, 0, "checksum does not match", nil)
 	}
 	if err != nil {
-		return fmt.Errorf("data of inode %d, logical block %d (block %d): %w", ino, logical, block, ioError(err))
+		return n * bs, fmt.Errorf("data of inode %d, logical block %d (block %d): %w", ino, logical, block, ioError(err))
 	}
-	return nil
+	return n * bs, nil
 }
 
 // readAt fills p from offset off of a file, up to its end.
@@ -140,11 +233,12 @@ func (o *op) readAt(ino Ino, in *layout.Inode, p []byte, off uint64) (int, error
 	var buf []byte
 	for n := 0; n < len(p); {
 		logical, at := (off+uint64(n))/bs, (off+uint64(n))%bs
-		if at == 0 && len(p)-n >= int(bs) {
-			if err := o.readBlock(ino, in, logical, p[n:n+int(bs)]); err != nil {
+		if whole := (len(p) - n) / int(bs) * int(bs); at == 0 && whole > 0 {
+			m, err := o.readBlocks(ino, in, logical, p[n:n+whole])
+			n += m
+			if err != nil {
 				return n, err
 			}
-			n += int(bs)
 			continue
 		}
 		if buf == nil {
@@ -209,11 +303,12 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 			v.delay.space += cost.space
 		}
 	}
+	list, f := make([]*page, 0, last-first), v.files[ino]
 	for pos := off; pos < end; {
 		l, at := pos/bs, pos%bs
 		n := min(bs-at, end-pos)
-		pg := &page{data: make([]byte, bs)}
-		if old := v.dirtyPage(ino, l); old != nil {
+		pg := v.newPage(0)
+		if old := f[l]; old != nil {
 			pg.block = old.block
 		}
 		if n < bs {
@@ -228,9 +323,10 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 				return err
 			}
 		}
-		o.setPage(ino, l, pg)
+		list = append(list, pg)
 		pos += n
 	}
+	o.setPages(ino, first, list)
 	if now {
 		return o.placeRange(ino, in, first, last)
 	}
@@ -463,7 +559,33 @@ func (o *op) placePages() error {
 }
 
 // waits reports whether a page of the file has no block yet.
-func (v *Volume) waits(ino Ino) bool { return v.waiting[ino] > 0 }
+func (v *Volume) waits(ino Ino) bool { return v.waiting[ino].n > 0 }
+
+// waitingPages are the pages of a file from a logical block on, below end, that have no block yet,
+// in order.
+func (v *Volume) waitingPages(ino Ino, from, end uint64) (list []uint64) {
+	w, f := v.waiting[ino], v.files[ino]
+	if w.n == 0 {
+		return nil
+	}
+	from, end = max(from, w.from), min(end, w.end)
+	list = make([]uint64, 0, w.n)
+	if from < end && end-from < uint64(len(f)) {
+		for l := from; l < end; l++ {
+			if p := f[l]; p != nil && p.block == 0 {
+				list = append(list, l)
+			}
+		}
+		return list
+	}
+	for l, p := range f {
+		if p.block == 0 && l >= from && l < end {
+			list = append(list, l)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
 
 // placeFile gives all pages of a file that wait their blocks. It comes before any other change
 // of the file's map or of the room that the map has: what the pages cost was reserved for the map as
@@ -478,8 +600,7 @@ func (o *op) placeFile(ino Ino, in *layout.Inode) error {
 // placeRange gives the pages of a file from a logical block on, below end, that have none a
 // block; the caller puts the inode.
 func (o *op) placeRange(ino Ino, in *layout.Inode, from, end uint64) error {
-	f := o.v.files[ino]
-	wait := slices.DeleteFunc(o.v.pagesOf(ino, from, end), func(l uint64) bool { return f[l].block != 0 })
+	wait := o.v.waitingPages(ino, from, end)
 	for len(wait) > 0 {
 		n := 1
 		for n < len(wait) && wait[n] == wait[0]+uint64(n) {
@@ -508,12 +629,13 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 		if err != nil {
 			return err
 		}
-		for i := range uint64(got) {
-			p := v.files[ino][logical+i]
-			o.setPage(ino, logical+i, &page{data: p.data, block: first + i})
-			if _, _, err := o.sumPlace(first + i); err != nil {
+		o.giveBlocks(ino, logical, first, got)
+		for i := 0; i < got; { // one for each table
+			_, at, err := o.sumPlace(first + uint64(i))
+			if err != nil {
 				return err
 			}
+			i += v.g.SumsPerBlock() - at
 		}
 		// The pages have their blocks: what is reserved and left is for the index.
 		if err := extents.Insert(o, &v.g, uint64(ino), in, layout.Extent{Logical: logical, Block: first, Len: uint32(got)}); err != nil {
@@ -523,6 +645,26 @@ func (o *op) placeRun(ino Ino, in *layout.Inode, logical uint64, n int) error {
 		logical, n, near = logical+uint64(got), n-got, first+uint64(got)
 	}
 	return nil
+}
+
+// giveBlocks says that n pages of a file from logical on, which have none, go to blocks from first on.
+func (o *op) giveBlocks(ino Ino, logical, first uint64, n int) {
+	v := o.v
+	list := make([]*page, n)
+	f := v.files[ino]
+	for i := range list {
+		list[i] = f[logical+uint64(i)]
+		list[i].block = first + uint64(i)
+	}
+	v.addWaiting(ino, -n, logical, logical+uint64(n))
+	v.tx.pages += n
+	o.onFail(func() {
+		for _, p := range list {
+			p.block = 0
+		}
+		v.addWaiting(ino, n, logical, logical+uint64(n))
+		v.tx.pages -= n
+	})
 }
 
 // near is where a file's first block is looked for.

@@ -61,7 +61,7 @@ func (v *Volume) needSetattr() int { return v.needFree() + 2 }
 func (o *op) attr(ino Ino, in *layout.Inode) Attr {
 	t := func(t layout.Time) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 	return Attr{Ino: ino, Generation: in.Generation, Mode: in.Mode, Links: in.Links, UID: in.UID, GID: in.GID, Size: in.Size,
-		Blocks: in.Blocks + uint64(o.v.waiting[ino]), // pages that wait lie over holes, and get a block each
+		Blocks: in.Blocks + uint64(o.v.waiting[ino].n), // pages that wait lie over holes, and get a block each
 		Atime:  t(in.Atime), Mtime: t(in.Mtime), Ctime: t(in.Ctime), Btime: t(in.Btime), Major: in.Major, Minor: in.Minor,
 		Xattrs: in.XattrLen > 0 || in.Xattr != 0}
 }

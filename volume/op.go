@@ -201,6 +201,7 @@ func (v *Volume) try(need func(o *op) int, deep bool, fn func(o *op) error) ([]I
 	if o.changed() {
 		v.tx.changed = true
 		v.changes++
+		v.commitSoon()
 		if err := o.writeSteps(); err != nil {
 			return nil, err
 		}

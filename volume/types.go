@@ -96,6 +96,10 @@ type Options struct {
 	CacheBytes int64            // memory for clean metadata blocks; 0: no cache
 	Clock      func() time.Time // nil: time.Now
 	DirtyBytes int64            // data that may wait for a commit; 0: 64 MiB
+	// Background begins a commit beside the writers when an eighth of DirtyBytes waits, so that they
+	// need not wait for all of it later. Without it when commits happen is the caller's alone to say,
+	// up to DirtyBytes.
+	Background bool
 }
 
 func (o *Options) dirtyBytes() int64 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/disk"
@@ -35,15 +36,18 @@ type Volume struct {
 	totals  layout.Totals // as the running transaction has them
 
 	tx      *tx
-	files   pages       // of the running transaction
-	unalloc int         // pages that have no block yet
-	waiting map[Ino]int // of them, those of a file
-	delay   delay       // what they may cost
+	files   pages        // of the running transaction
+	unalloc int          // pages that have no block yet
+	waiting map[Ino]wait // of them, those of a file
+	delay   delay        // what they may cost
 	changes uint64
 	durable uint64 // the last change that a commit covers
 	sealing uint64 // sequence of the transaction being committed
 	spare   [][]byte
-	todo    []Ino // whose blocks the operation leaves to be freed
+
+	background atomic.Bool // a commit that commitSoon began is under way
+	pagePool   sync.Pool   // of *page: what commits are done with
+	todo       []Ino       // whose blocks the operation leaves to be freed
 
 	committing      *tx
 	committingPages pages
@@ -82,7 +86,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	if readOnly {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
-	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]int{},
+	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]wait{},
 		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
 	if err := v.openStore(); err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func newImage(f *imageDevice, name string, write bool, look func(dev disk.Device
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	v, err := volume.Open(dev, volume.Options{ReadOnly: !write, CacheBytes: 64 << 20})
+	v, err := volume.Open(dev, volume.Options{ReadOnly: !write, CacheBytes: 64 << 20, Background: write})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
