@@ -52,6 +52,10 @@ func peers(b *testing.B, s *server) []*peer {
 		}
 		b.Logf("%s: not mounted", name)
 	}
+	if tests := os.Getenv("FUSEFS_OTHER"); tests != "" {
+		o := startOf(b, tests, newImage(b, 4<<30))
+		list = append(list, &peer{name: "other", dir: o.dir, pid: o.cmd.Process.Pid})
+	}
 	loopback := filepath.Join(b.TempDir(), "loopback")
 	if out, err := exec.Command("go", "build", "-o", loopback, "github.com/hanwen/go-fuse/v2/example/loopback").CombinedOutput(); err != nil {
 		b.Logf("no loopback: %v\n%s", err, out)
@@ -148,13 +152,20 @@ func works(tree string, files float64) []work {
 			}
 			return nil
 		}},
+		{"fsync", "MiB", size, func(dir string) error {
+			f, err := os.Open(dir + "/big")
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return f.Sync()
+		}},
 		{"read", "MiB", size, func(dir string) error {
 			f, err := os.Open(dir + "/big")
 			if err != nil {
 				return err
 			}
 			defer f.Close()
-			_ = syscall.Fsync(int(f.Fd()))
 			_, _, _ = syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, 4 /* POSIX_FADV_DONTNEED */, 0, 0)
 			for range size {
 				if _, err := f.Read(block); err != nil {
@@ -180,19 +191,25 @@ func serverCPU(pid int) float64 {
 
 // BenchmarkMount does the same on the mount and on its peers, in turn, and says the median of 3 rounds each,
 // and the processor time of the server. Ratios of one run mean something, times alone do not. FUSEFS_PEERS names
-// those to run beside the mount ("none": it alone), FUSEFS_PROFILE a file for the profile of its server.
+// those to run beside the mount ("none": it alone), FUSEFS_PROFILE a file for the profile of its server,
+// FUSEFS_OTHER another build of these tests, whose mount is measured too, FUSEFS_WORKS what to do (all).
 func BenchmarkMount(b *testing.B) {
-	tree := filepath.Join(b.TempDir(), "tree.tar")
-	out, err := exec.Command("sh", "-ec", `tar cf `+tree+` -C "$(go env GOROOT)" src; tar tf `+tree+` | wc -l`).CombinedOutput()
-	if err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	files, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
-	if err != nil {
-		b.Fatal(err)
+	only := strings.Fields(os.Getenv("FUSEFS_WORKS"))
+	tree, files := filepath.Join(b.TempDir(), "tree.tar"), 1.0
+	if len(only) == 0 || slices.Contains(only, "untar") {
+		out, err := exec.Command("sh", "-ec", `tar cf `+tree+` -C "$(go env GOROOT)" src; tar tf `+tree+` | wc -l`).CombinedOutput()
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		if files, err = strconv.ParseFloat(strings.TrimSpace(string(out)), 64); err != nil {
+			b.Fatal(err)
+		}
 	}
 	s := start(b, newImage(b, 4<<30))
 	all, todo := peers(b, s), works(tree, files)
+	if len(only) > 0 {
+		todo = slices.DeleteFunc(todo, func(w work) bool { return !slices.Contains(only, w.name) })
+	}
 	for b.Loop() {
 		for range 3 {
 			for _, w := range todo {

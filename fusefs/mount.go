@@ -138,6 +138,7 @@ func mountOptions(o Options, root bool) *fuse.MountOptions {
 		MaxBackground:     64,
 		DirectMountStrict: root,
 		EnableAcl:         true,
+		DisableSplice:     true, // what is read is in memory; to find that out costs a pipe for each read
 		// The kernel's page cache is right for as long as all writing goes through it.
 		ExplicitDataCacheControl: true,
 		EnableSymlinkCaching:     true,

@@ -159,10 +159,16 @@ type server struct {
 // start mounts an image in a process of its own. When the test ends, it is taken away.
 func start(t testing.TB, image string) *server {
 	t.Helper()
+	return startOf(t, os.Args[0], image)
+}
+
+// startOf is start of the server in another build of these tests.
+func startOf(t testing.TB, tests, image string) *server {
+	t.Helper()
 	canMount(t)
 	dir := openDir(t)
 	s := &server{dir: dir, image: image}
-	s.cmd = exec.Command(os.Args[0])
+	s.cmd = exec.Command(tests)
 	s.cmd.Env = append(os.Environ(), "FUSEFS_IMAGE="+image, "FUSEFS_DIR="+dir)
 	s.cmd.Stderr = os.Stderr
 	in, err := s.cmd.StdinPipe()
