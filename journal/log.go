@@ -85,7 +85,8 @@ type Log struct {
 
 	buf  []byte // sectors of the transaction in flight
 	rec  []byte // its payload
-	data []byte // neighbouring data to be written at once
+	data []byte // room for neighbouring data to be written at once
+	run  [][]byte
 }
 
 // Open continues a log after Recover, whose report it needs (Scan's will not do, unless it
@@ -261,30 +262,33 @@ const maxWrite = 1 << 20
 
 // writeData writes data blocks to their places, neighbours in one write.
 func (l *Log) writeData(list []Data) error {
-	l.data = l.data[:0]
-	at := int64(0) // of what is gathered
-	write := func() error {
-		if len(l.data) == 0 {
-			return nil
+	at, size := int64(0), 0 // of what is gathered
+	run := l.run[:0]
+	write := func() (err error) {
+		if size > 0 {
+			l.data, err = disk.WritePieces(l.dev, run, l.data, at)
 		}
-		_, err := l.dev.WriteAt(l.data, at)
-		l.data = l.data[:0]
+		clear(run)
+		run, size = run[:0], 0
 		return err
 	}
 	for i := range list {
 		off := int64(list[i].Block) * int64(l.g.BlockSize)
 		for _, p := range list[i].Pages {
-			if off != at+int64(len(l.data)) || len(l.data)+len(p) > maxWrite {
+			if off != at+int64(size) || size+len(p) > maxWrite {
 				if err := write(); err != nil {
 					return err
 				}
 				at = off
 			}
-			l.data = append(l.data, p...)
+			run = append(run, p)
+			size += len(p)
 			off += int64(len(p))
 		}
 	}
-	return write()
+	err := write()
+	l.run = run
+	return err
 }
 
 // put writes the payload in l.rec to both runs and flushes. What the sectors say of the flush
