@@ -138,7 +138,7 @@ func works(tree string, files float64) []work {
 			return syscall.Unlink(at(dir, "l", i))
 		})},
 		{"untar", "file", files, shell("mkdir t; tar xf " + tree + " -C t")},
-		{"remove", "file", files, shell("rm -r t d")},
+		{"remove", "file", files, shell("rm -rf t d")},
 		{"write", "MiB", size, func(dir string) error {
 			f, err := os.Create(dir + "/big")
 			if err != nil {
