@@ -62,6 +62,12 @@ func build(t testing.TB) *img {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return imageOf(t, mem)
+}
+
+// imageOf is what a closed volume has left.
+func imageOf(t testing.TB, mem *disk.Memory) *img {
+	t.Helper()
 	s, err := volume.ReadSuperblock(mem)
 	if err != nil {
 		t.Fatal(err)

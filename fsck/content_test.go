@@ -36,15 +36,7 @@ func buildAttributes(t *testing.T) (x *img, ino uint64) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := volume.ReadSuperblock(mem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := layout.NewGeometry(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &img{t, mem.Bytes(), g, layout.NewSeeds(s.UUID)}, uint64(a.Ino)
+	return imageOf(t, mem), uint64(a.Ino)
 }
 
 // lengthen puts n blocks of count bytes each behind the last of the chain, with all that counts

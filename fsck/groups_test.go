@@ -1,6 +1,7 @@
 package fsck_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -31,15 +32,8 @@ func TestGroupsWithoutBlocks(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := volume.ReadSuperblock(mem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := layout.NewGeometry(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pristine := append([]byte(nil), mem.Bytes()...)
+	pristine := imageOf(t, mem)
+	g := pristine.g
 	const group = 6
 	bit := g.GroupTables(group) + 5
 	for _, c := range []struct {
@@ -69,7 +63,7 @@ func TestGroupsWithoutBlocks(t *testing.T) {
 		{"flipped", func(x *img) { x.block(g.BitmapBlock(group))[200] ^= 1 }, fsck.BadStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := &img{t, append([]byte(nil), pristine...), g, layout.NewSeeds(s.UUID)}
+			x := &img{t, bytes.Clone(pristine.p), g, pristine.seeds}
 			c.damage(x)
 			r := x.check()
 			if c.want == "" && !r.Clean() || c.want != "" && r.Counts[c.want] == 0 {

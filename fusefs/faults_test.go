@@ -71,24 +71,39 @@ func TestDeviceFails(t *testing.T) {
 	}
 }
 
+// failingMount is a volume on a device that can be made to fail, served by this process.
+type failingMount struct {
+	image, dir string
+	file       *disk.File
+	dev        *failing
+	v          *volume.Volume
+	m          *fusefs.Mount
+}
+
+// mountFailing serves one. The file name in it is there and empty.
+func mountFailing(t *testing.T, name string) *failingMount {
+	t.Helper()
+	x := &failingMount{image: newImage(t, 16<<20), dir: openDir(t)}
+	var err error
+	if x.file, err = disk.OpenFile(x.image, disk.FileOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	x.dev = &failing{Device: x.file}
+	if x.v, err = volume.Open(x.dev, volume.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if x.m, err = fusefs.New(x.v, x.dir, fusefs.Options{Source: x.image}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(x.dir, syscall.MNT_DETACH) })
+	pollFirst(t, filepath.Join(x.dir, name), os.O_CREATE|os.O_RDWR)
+	return x
+}
+
 func deviceFails(t *testing.T, cause error, which func(*failing) *atomic.Pointer[error]) {
-	image, dir := newImage(t, 16<<20), openDir(t)
-	f, err := disk.OpenFile(image, disk.FileOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := &failing{Device: f}
-	v, err := volume.Open(dev, volume.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := fusefs.New(v, dir, fusefs.Options{Source: image})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	x := mountFailing(t, "first")
+	dir, dev := x.dir, x.dev
 	at := func(name string) string { return filepath.Join(dir, name) }
-	pollFirst(t, at("first"), os.O_CREATE|os.O_RDWR)
 	write := func(name, text string) *os.File {
 		t.Helper()
 		f, err := os.Create(at(name))
@@ -130,17 +145,17 @@ func deviceFails(t *testing.T, cause error, which func(*failing) *atomic.Pointer
 	want("fsync later", second.Sync(), syscall.EIO)
 	first.Close()
 	second.Close()
-	if err := errors.Join(m.Unmount(), m.ReleaseAll()); err != nil {
+	if err := errors.Join(x.m.Unmount(), x.m.ReleaseAll()); err != nil {
 		t.Errorf("unmount: %v", err)
 	}
-	if err := v.Close(); !errors.Is(err, cause) {
+	if err := x.v.Close(); !errors.Is(err, cause) {
 		t.Errorf("close: %v, want %v", err, cause)
 	}
-	if err := f.Close(); err != nil {
+	if err := x.file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	check(t, image)
-	if n := readTree(t, image).walk("first"); n == nil || string(n.data) != "hello" {
+	check(t, x.image)
+	if n := readTree(t, x.image).walk("first"); n == nil || string(n.data) != "hello" {
 		t.Error("what was durable is not there")
 	}
 }
@@ -149,23 +164,9 @@ func deviceFails(t *testing.T, cause error, which func(*failing) *atomic.Pointer
 // can be read again, it is.
 func TestReadFails(t *testing.T) {
 	canMount(t)
-	image, dir := newImage(t, 16<<20), openDir(t)
-	f, err := disk.OpenFile(image, disk.FileOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := &failing{Device: f}
-	v, err := volume.Open(dev, volume.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := fusefs.New(v, dir, fusefs.Options{Source: image})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	x := mountFailing(t, "f")
+	dir, dev := x.dir, x.dev
 	name := filepath.Join(dir, "f")
-	pollFirst(t, name, os.O_CREATE|os.O_RDWR)
 	g, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
@@ -193,10 +194,10 @@ func TestReadFails(t *testing.T) {
 		t.Errorf("when it can be read again: %d bytes, %v", len(got), err)
 	}
 	g.Close()
-	if err := errors.Join(m.Unmount(), m.ReleaseAll(), v.Close(), f.Close()); err != nil {
+	if err := errors.Join(x.m.Unmount(), x.m.ReleaseAll(), x.v.Close(), x.file.Close()); err != nil {
 		t.Fatal(err)
 	}
-	check(t, image)
+	check(t, x.image)
 }
 
 // fileData is some noise.

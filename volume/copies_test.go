@@ -22,6 +22,13 @@ func twoCopies(t *testing.T) *disk.Memory {
 	if err := volume.Format(dev, o); err != nil {
 		t.Fatal(err)
 	}
+	fill(t, dev)
+	return dev
+}
+
+// fill puts the files that intact wants on a device.
+func fill(t *testing.T, dev disk.Device) {
+	t.Helper()
 	v, err := volume.Open(dev, volume.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +41,6 @@ func twoCopies(t *testing.T) *disk.Memory {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return dev
 }
 
 func content(i int) []byte { return bytes.Repeat([]byte{byte(i + 1)}, 300*i+1) }

@@ -22,18 +22,7 @@ func mirrored(t *testing.T) [2]*disk.Memory {
 	if err := volume.Format(m[0], o); err != nil {
 		t.Fatal(err)
 	}
-	v, err := volume.Open(together(t, m), volume.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 10 {
-		if err := v.Tree().WriteFile(fmt.Sprintf("f%d", i), content(i), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := v.Close(); err != nil {
-		t.Fatal(err)
-	}
+	fill(t, together(t, m))
 	return m
 }
 

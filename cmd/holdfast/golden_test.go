@@ -42,7 +42,14 @@ func TestGolden(t *testing.T) {
 // explore explores a played script completely.
 func explore(t *testing.T, x *session) {
 	t.Helper()
-	r, err := crash.Explore(x.trace, crash.Options{Bad: true, Nested: nested(), Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
+	exploreAs(t, x, crash.Options{Bad: true, Nested: nested()})
+}
+
+// exploreAs explores a played script completely, with the faults that opt says.
+func exploreAs(t *testing.T, x *session, opt crash.Options) {
+	t.Helper()
+	opt.Workers, opt.Label = runtime.GOMAXPROCS(0), x.label
+	r, err := crash.Explore(x.trace, opt, x.check)
 	if err != nil {
 		t.Fatal(err)
 	}

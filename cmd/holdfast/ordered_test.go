@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -45,20 +44,7 @@ func TestOrdered(t *testing.T) {
 				name += "/4096"
 			}
 			t.Run(name, func(t *testing.T) {
-				x := playFile(t, f, override)
-				r, err := crash.Explore(x.trace, crash.Options{Model: crash.Atomic, Workers: runtime.GOMAXPROCS(0), Label: x.label}, x.check)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, p := range r.Points {
-					for _, v := range p.Kept {
-						t.Errorf("point %d: %s: %v\nmissing: %v", p.Point.Index, v.ID, v.Err, v.Missing)
-					}
-				}
-				if !t.Failed() && !r.Complete() {
-					t.Errorf("no certificate: %v legal states, the leaves stand for %v", r.States, r.Covered)
-				}
-				t.Logf("%d crash points, %s legal states, %d leaves", len(r.Points), short(r.States), r.Leaves)
+				exploreAs(t, playFile(t, f, override), crash.Options{Model: crash.Atomic})
 			})
 		}
 	}
