@@ -47,6 +47,11 @@ func Mend(d Device, p []byte, c Check, off int64) ([2]Copy, error) {
 		return m.Mend(p, c, off)
 	}
 	_, err := d.ReadChecked(p, c, off)
+	return only(err)
+}
+
+// only is what a checked read of the only replica says of it.
+func only(err error) ([2]Copy, error) {
 	switch {
 	case err == nil:
 		return [2]Copy{CopyGood, CopyNone}, nil
@@ -63,14 +68,7 @@ func (o *Overlay) Mend(p []byte, c Check, off int64) ([2]Copy, error) {
 	if o.untouched(len(p), off) {
 		return Mend(o.base, p, c, off)
 	}
-	err := o.checkHere(p, &c, off)
-	switch {
-	case err == nil:
-		return [2]Copy{CopyGood, CopyNone}, nil
-	case passedOver(err):
-		return [2]Copy{CopyLost, CopyNone}, err
-	}
-	return [2]Copy{}, err
+	return only(o.checkHere(p, &c, off))
 }
 
 // Mend implements [Mender]; it counts as one read.

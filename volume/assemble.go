@@ -34,7 +34,7 @@ func Assemble(dev disk.Device, o Assembly) (disk.Device, *layout.Superblock, err
 			return nil, nil, err
 		}
 	}
-	if s.MirrorSet != [16]byte{} {
+	if isMirror(s) {
 		return nil, nil, ErrHalfMirror
 	}
 	size := int64(s.Blocks) * int64(s.BlockSize)
@@ -96,7 +96,7 @@ func middles(dev disk.Device) []int64 {
 func middle(dev disk.Device) *layout.Superblock {
 	for _, at := range middles(dev) {
 		s, err := ReadSuperblock(disk.NewStripe(dev, at, dev.Size()-at))
-		if err == nil && s.Copies == 2 && s.MirrorSet == [16]byte{} && int64(s.Blocks)*int64(s.BlockSize) == at {
+		if err == nil && s.Copies == 2 && !isMirror(s) && int64(s.Blocks)*int64(s.BlockSize) == at {
 			return s
 		}
 	}

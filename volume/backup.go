@@ -19,6 +19,12 @@ func Backup(dev disk.Device, err error) *layout.Superblock {
 	if live, _ := ReadSuperblock(dev); live != nil {
 		return nil // something else is wrong
 	}
+	return lastSlot(dev, func(s *layout.Superblock) bool { return s.Copies == 1 })
+}
+
+// lastSlot is the superblock in the last slot of a volume that fills dev, nil if there is none that
+// is wanted.
+func lastSlot(dev disk.Device, wanted func(*layout.Superblock) bool) *layout.Superblock {
 	p := make([]byte, layout.SuperblockSize)
 	for _, bs := range []int64{4096, 2048, 1024} {
 		size := dev.Size() / bs * bs
@@ -26,7 +32,7 @@ func Backup(dev disk.Device, err error) *layout.Superblock {
 			continue
 		}
 		s, err := layout.DecodeSuperblock(p)
-		if err == nil && s.Copies == 1 && int64(s.Blocks)*int64(s.BlockSize) == size {
+		if err == nil && wanted(s) && int64(s.Blocks)*int64(s.BlockSize) == size {
 			return s
 		}
 	}

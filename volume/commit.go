@@ -155,9 +155,14 @@ func (v *Volume) settle() error {
 	if err := v.commit(v.lastChange()); err != nil {
 		return err
 	}
+	return v.bring(v.log.Attest)
+}
+
+// bring has the log write what is committed, and takes note of what is free then.
+func (v *Volume) bring(write func() error) error {
 	v.commitMu.Lock()
 	defer v.commitMu.Unlock()
-	err := v.log.Attest()
+	err := write()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {

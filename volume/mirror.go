@@ -54,11 +54,11 @@ func superSlots(g *layout.Geometry) [3]int64 {
 func replicaSuper(dev disk.Device, file int) (*layout.Superblock, error) {
 	s, err := ReadSuperblock(dev)
 	if err != nil {
-		if s = lastSlot(dev); s == nil {
+		if s = lastSlot(dev, isMirror); s == nil {
 			return nil, err
 		}
 	}
-	if s.Copies != 2 || s.MirrorSet == [16]byte{} {
+	if s.Copies != 2 || !isMirror(s) {
 		return nil, &MirrorError{File: file, Why: "it is not one of the two files of a mirror"}
 	}
 	if size := int64(s.Blocks) * int64(s.BlockSize); dev.Size() < size {
@@ -67,21 +67,7 @@ func replicaSuper(dev disk.Device, file int) (*layout.Superblock, error) {
 	return s, nil
 }
 
-// lastSlot is the backup superblock in the last slot, nil if there is none of a mirror that fills dev.
-func lastSlot(dev disk.Device) *layout.Superblock {
-	p := make([]byte, layout.SuperblockSize)
-	for _, bs := range []int64{4096, 2048, 1024} {
-		size := dev.Size() / bs * bs
-		if size < layout.FrontBytes || disk.ReadFull(dev, p, size-layout.SlotSize) != nil {
-			continue
-		}
-		s, err := layout.DecodeSuperblock(p)
-		if err == nil && s.MirrorSet != [16]byte{} && int64(s.Blocks)*int64(s.BlockSize) == size {
-			return s
-		}
-	}
-	return nil
-}
+func isMirror(s *layout.Superblock) bool { return s.MirrorSet != [16]byte{} }
 
 // twin is one replica as the mirror sees it. Its superblocks are those of replica 0, whichever it
 // is, so that the same content is right on both: they are translated as they are read and written.

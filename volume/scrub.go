@@ -112,21 +112,11 @@ func (v *Volume) writeHome() error {
 	if err := v.Sync(); err != nil {
 		return err
 	}
-	v.commitMu.Lock()
-	defer v.commitMu.Unlock()
 	write := v.log.Attest
 	if l, ok := v.log.(*journal.Log); ok {
 		write = l.Checkpoint
 	}
-	err := write()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if err != nil {
-		v.fail(err)
-		return v.err
-	}
-	v.release()
-	return nil
+	return v.bring(write)
 }
 
 // scrubber is one scrub.
