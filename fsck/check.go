@@ -251,7 +251,7 @@ func (c *checker) checked(p []byte, check disk.Check, off int64) error {
 }
 
 func (c *checker) inodeCheck(ino uint64) disk.Check {
-	return disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeVersion}
+	return disk.Check{Seed: c.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeSeq}
 }
 
 // errReplicas says that a block is not to be read as a whole.

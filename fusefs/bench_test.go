@@ -40,6 +40,7 @@ func peers(b *testing.B, s *server) []*peer {
 		}
 		b.Cleanup(func() {
 			_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+			_ = c.Process.Kill() // it may never have mounted
 			_ = c.Wait()
 		})
 		var root, up syscall.Stat_t
@@ -226,7 +227,7 @@ func BenchmarkMount(b *testing.B) {
 	}
 	s.stop(b)
 	median := func(x []float64) float64 { slices.Sort(x); return x[len(x)/2] }
-	fmt.Printf("median of %d:\n", len(all[0].took["create"])) // of a Log go test shows ten lines
+	fmt.Printf("median of %d:\n", len(all[0].took[todo[0].name])) // of a Log go test shows ten lines
 	for _, w := range todo {
 		for _, p := range all {
 			fmt.Printf("%-8s %-9s %9.0f %s/s, server %7.1f us/%s\n", w.name, p.name, w.per/median(p.took[w.name]), w.unit, median(p.cpu[w.name])/w.per*1e6, w.unit)

@@ -122,9 +122,11 @@ var dataFeatures = []feature{
 		c.say("records", whole, len(p), err)
 	}},
 	{"copy_file_range from another file system", func(c *caller) {
-		other := filepath.Join(os.TempDir(), "holdfast-copy")
+		dir, err := os.MkdirTemp("", "holdfast-copy-")
+		c.say("directory", err)
+		defer os.RemoveAll(dir)
+		other := filepath.Join(dir, "f")
 		c.say("create", os.WriteFile(other, bytes.Repeat([]byte("x"), 5000), 0o600))
-		defer os.Remove(other)
 		from, err := unix.Open(other, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		c.say("open", err)
 		defer unix.Close(from)

@@ -143,7 +143,7 @@ var lockFeatures = []feature{
 		c.run("open a f rw; write a y; ftruncate a 0; fallocate a alloc 0 10; fchmod a 600; fchown a 1 1; futime a; fsetx a user.a v; frmx a user.a; pread a 0 1; rename f h; unlink g; unlink h; close a")
 		c.say("events", events(w))
 	}},
-	{"inotify of a mapping, a copy and a splice", func(c *caller) {
+	{"inotify of a copy and a splice", func(c *caller) {
 		c.run("put f 100*x; put g y; open f f r; open g g rw")
 		w := c.watch("g")
 		c.run("copy f 0 g 0 50")

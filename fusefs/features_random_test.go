@@ -104,13 +104,15 @@ func (c *caller) dataWalk(r *rand.Rand) {
 		got := make([]byte, most+30_000)
 		read, rerr := unix.Pread(fd, got, 0)
 		if err != nil || rerr != nil || !bytes.Equal(got[:max(read, 0)], want) {
-			c.say("not what it should be", i, what, off, n, err, rerr, read, len(want))
+			c.say(wrong, i, what, off, n, err, rerr, read, len(want))
 			return
 		}
 	}
-	got := aligned(most+30_000/page*page, 0)
+	got := aligned((most+30_000)/page*page, 0)
 	n, err := unix.Pread(direct, got, 0)
-	c.say("as in memory", bytes.Equal(got[:max(n, 0)], want), n, err)
+	if !bytes.Equal(got[:max(n, 0)], want) {
+		c.say(wrong, "read directly", n, err)
+	}
 }
 
 // nameWalk makes, moves and removes names, a few in a few directories, as fsstress does.

@@ -20,14 +20,7 @@ type feature struct {
 }
 
 // features are the cases of all files features_*_test.go.
-var features = concat(mapFeatures, dataFeatures, lockFeatures, nameFeatures, dirFeatures, spaceFeatures, randomFeatures)
-
-func concat(lists ...[]feature) (all []feature) {
-	for _, l := range lists {
-		all = append(all, l...)
-	}
-	return all
-}
+var features = slices.Concat(mapFeatures, dataFeatures, lockFeatures, nameFeatures, dirFeatures, spaceFeatures, randomFeatures)
 
 // say writes down what has been found.
 func (c *caller) say(what string, args ...any) {

@@ -53,10 +53,11 @@ var harmless = []error{unix.ENOENT, unix.EEXIST, unix.EACCES, unix.ENOTDIR, unix
 	unix.EBADF, unix.ENXIO, unix.ENODEV, unix.EOPNOTSUPP, unix.ENOSPC, unix.ESPIPE, unix.ESTALE, unix.EBUSY, unix.ETXTBSY, unix.E2BIG, unix.ERANGE}
 
 func (l *load) step() error {
-	err := l.any()
-	if l.IntN(6) == 0 {
-		err = l.file()
+	what := l.any
+	if l.IntN(7) == 0 {
+		what = l.file
 	}
+	err := what()
 	for _, h := range harmless {
 		if errors.Is(err, h) {
 			return nil
@@ -148,8 +149,7 @@ func (l *load) any() error {
 	case 15:
 		return l.temp(other)
 	case 16:
-		d, err := os.ReadDir(".")
-		_ = d
+		_, err := os.ReadDir(".")
 		return err
 	default:
 		return l.open(name)

@@ -6,9 +6,6 @@ package layout
 // BlockVersion is the sequence in the header of a metadata block.
 func BlockVersion(p []byte) uint64 { return le.Uint64(p[8:]) }
 
-// InodeVersion is the sequence of an inode.
-func InodeVersion(p []byte) uint64 { return le.Uint64(p[112:]) }
-
 // SuperblockVersion is the sequence of a superblock.
 func SuperblockVersion(p []byte) uint64 { return le.Uint64(p[144:]) }
 

@@ -16,7 +16,7 @@ func TestVersions(t *testing.T) {
 	}
 	in := Inode{Mode: ModeFile, Seq: 6<<40 + 2, Generation: 1}
 	EncodeInode(p, &in, 9, Seeds{})
-	if got := InodeVersion(p); got != in.Seq {
+	if got := InodeSeq(p); got != in.Seq {
 		t.Errorf("inode: %d", got)
 	}
 	InitBlock(p, KindDirLeaf, 1, 2)

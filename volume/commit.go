@@ -67,7 +67,7 @@ func (v *Volume) commit(want uint64) error {
 // commitSoon begins a commit in the background if much data waits and none is under way there; its
 // failure stops the volume, and so is the answer to the next change. mu is held.
 func (v *Volume) commitSoon() {
-	if !v.opt.Background || v.dirtyBytes() < v.opt.dirtyBytes()/8 || !v.background.CompareAndSwap(false, true) {
+	if !v.opt.Background || v.dirtyBytes() < max(1, v.opt.dirtyBytes()/8) || !v.background.CompareAndSwap(false, true) {
 		return
 	}
 	want := v.changes

@@ -52,12 +52,12 @@ func (o *op) setPage(ino Ino, logical uint64, p *page) {
 }
 
 // newPage is a page with unspecified content.
-func (v *Volume) newPage(block uint64) *page {
+func (v *Volume) newPage() *page {
 	if p, ok := v.pagePool.Get().(*page); ok {
-		p.block = block
+		p.block = 0
 		return p
 	}
-	return &page{data: make([]byte, v.g.BlockSize), block: block}
+	return &page{data: make([]byte, v.g.BlockSize)}
 }
 
 // recycle takes back pages that are on the device, and that nobody reads any more; mu is held.
@@ -307,7 +307,7 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 	for pos := off; pos < end; {
 		l, at := pos/bs, pos%bs
 		n := min(bs-at, end-pos)
-		pg := v.newPage(0)
+		pg := v.newPage()
 		if old := f[l]; old != nil {
 			pg.block = old.block
 		}

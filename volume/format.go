@@ -316,14 +316,15 @@ func blank(dev, second disk.Device, s *layout.Superblock, g *layout.Geometry) (d
 		at := int64(second.Blocks) * int64(second.BlockSize)
 		old = []int64{at + layout.SuperOffset(0), at + layout.SuperOffset(1)}
 	}
-	if err := voidSuperblocks(dev, append(old, layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset())); err != nil || s.Copies == 1 {
+	slots := superSlots(g)
+	if err := voidSuperblocks(dev, append(old, slots[:]...)); err != nil || s.Copies == 1 {
 		return dev, err
 	}
 	dev, err := halves(dev, s)
 	if err != nil {
 		return nil, err
 	}
-	return dev, voidSuperblocks(dev, []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()})
+	return dev, voidSuperblocks(dev, slots[:])
 }
 
 // blankMirror is blank for the two files of a mirror.

@@ -49,7 +49,7 @@ func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 
 // readInode fills p with one inode from the device.
 func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64, s *spot) error {
-	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeVersion}, s.at(int64(block)*int64(v.g.BlockSize)+int64(off))...)
+	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeSeq}, s.at(int64(block)*int64(v.g.BlockSize)+int64(off))...)
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+layout.InodeSize-4, "checksum does not match", nil)
 	}

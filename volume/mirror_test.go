@@ -146,6 +146,7 @@ func TestMirrorDamaged(t *testing.T) {
 			intact(t, alone(t, c[i]), volume.Options{ReadOnly: true})
 		}
 	}
+	opened := 0
 	for seed := range int64(5) {
 		c := clones(m)
 		r := rand.New(rand.NewSource(seed))
@@ -159,6 +160,10 @@ func TestMirrorDamaged(t *testing.T) {
 		if errors.As(err, &me) { // all three superblocks of one
 			continue
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened++
 		intact(t, dev, volume.Options{})
 		if r := scrubbed(t, together(t, c)); r.Damaged != r.Healed {
 			t.Errorf("seed %d: %+v", seed, r.Damage)
@@ -166,6 +171,9 @@ func TestMirrorDamaged(t *testing.T) {
 		for i := range c {
 			intact(t, alone(t, c[i]), volume.Options{ReadOnly: true})
 		}
+	}
+	if opened == 0 {
+		t.Error("every seed took all superblocks of one file")
 	}
 }
 

@@ -140,7 +140,7 @@ func (r *ResyncReport) copy(ctx context.Context, src *alone, dst disk.Device, se
 		for at := int64(0); at < n; at += piece {
 			x, y := p[at:min(at+piece, n)], q[:min(piece, n-at)]
 			err := disk.ReadFull(dst, y, off+at)
-			if err != nil && !isMedia(err) && !errors.Is(err, disk.ErrBadSector) {
+			if err != nil && !isMedia(err) {
 				return err
 			}
 			if err == nil && bytes.Equal(x, y) {
@@ -162,13 +162,13 @@ func (r *ResyncReport) copy(ctx context.Context, src *alone, dst disk.Device, se
 // read fills p; sectors that cannot be read become zeros, which no checksum takes for content.
 func (r *ResyncReport) read(src disk.Device, p []byte, off, sector int64) error {
 	err := disk.ReadFull(src, p, off)
-	if err == nil || !errors.Is(err, disk.ErrBadSector) && !isMedia(err) {
+	if err == nil || !isMedia(err) {
 		return err
 	}
 	for at := int64(0); at < int64(len(p)); at += sector {
 		part := p[at:min(at+sector, int64(len(p)))]
 		if err := disk.ReadFull(src, part, off+at); err != nil {
-			if !errors.Is(err, disk.ErrBadSector) && !isMedia(err) {
+			if !isMedia(err) {
 				return err
 			}
 			clear(part)

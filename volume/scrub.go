@@ -271,7 +271,7 @@ func (s *scrubber) log() error {
 // While it is written the others stay as they are.
 func (s *scrubber) superblock(u Use) error {
 	v := s.v
-	off := []int64{layout.SuperOffset(0), layout.SuperOffset(1), v.g.BackupOffset()}[u.Copy]
+	off := superSlots(&v.g)[u.Copy]
 	p := make([]byte, layout.SuperblockSize)
 	copies, err := disk.Mend(v.dev, p, disk.Check{Want: layout.Residue, Version: layout.SuperblockVersion}, off)
 	if err == nil {
@@ -352,7 +352,7 @@ func (s *scrubber) inodes(u Use, p []byte) error {
 		var copies [2]disk.Copy
 		var err error
 		if !whole || !layout.Sealed(q, v.seeds.Inode(uint64(u.Ino))) {
-			copies, err = disk.Mend(v.dev, q, disk.Check{Seed: v.seeds.Inode(uint64(u.Ino)), Want: layout.Residue, Version: layout.InodeVersion}, off+int64(at))
+			copies, err = disk.Mend(v.dev, q, disk.Check{Seed: v.seeds.Inode(uint64(u.Ino)), Want: layout.Residue, Version: layout.InodeSeq}, off+int64(at))
 		}
 		if err == nil {
 			var in layout.Inode

@@ -90,7 +90,7 @@ func TestUsesAreTheBitmap(t *testing.T) {
 			}
 		}
 		p := make([]byte, bs)
-		for group := range uint64(1) {
+		for group := range g.Groups {
 			if err := disk.ReadFull(im.dev, p, int64(g.BitmapBlock(group))*int64(bs)); err != nil {
 				t.Fatal(err)
 			}

@@ -131,7 +131,7 @@ func (w *usesWalk) walk() error {
 // front visits what lies outside the groups.
 func (w *usesWalk) front() error {
 	g := &w.v.g
-	for i, off := range []int64{layout.SuperOffset(0), layout.SuperOffset(1), g.BackupOffset()} {
+	for i, off := range superSlots(g) {
 		if err := w.visit(nil, Use{Purpose: PurposeSuperblock, Block: uint64(off) / uint64(g.BlockSize), Count: 1, Copy: i}); err != nil {
 			return err
 		}

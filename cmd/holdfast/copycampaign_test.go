@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -190,7 +191,7 @@ func (m *mixed) scrub() error {
 			return nil
 		}
 	}
-	return nil
+	return errors.New("twenty scrubs, and something was bad behind each")
 }
 
 // TestCopiesCampaigns: random campaigns of mixed errors within the model, crashes above all,
@@ -200,8 +201,12 @@ func TestCopiesCampaigns(t *testing.T) {
 	if n == 0 {
 		n = 12
 	}
+	crashes, faults := 0, 0
 	for seed := range uint64(n) {
 		m, err := newMixed(seed)
+		if m == nil {
+			t.Fatal(err)
+		}
 		for i := 0; i < 120 && err == nil; i++ {
 			switch {
 			case i%30 == 29:
@@ -229,5 +234,9 @@ func TestCopiesCampaigns(t *testing.T) {
 			continue
 		}
 		t.Logf("seed %d: %d crashes, %d faults", seed, m.crash, len(m.dev.Log()))
+		crashes, faults = crashes+m.crash, faults+len(m.dev.Log())
+	}
+	if crashes == 0 || faults == 0 {
+		t.Errorf("%d crashes and %d faults in %d campaigns", crashes, faults, n)
 	}
 }

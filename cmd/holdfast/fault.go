@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"holdfast/volume"
 )
@@ -64,7 +65,19 @@ somebody has open is refused.`,
 				o.seed = uint64(time.Now().UnixNano()) & 0xffffffff
 			}
 			if o.undo != "" {
+				var extra []string
+				cmd.Flags().Visit(func(f *pflag.Flag) {
+					if !slices.Contains([]string{"undo", "force", "offset", "dry-run"}, f.Name) {
+						extra = append(extra, "--"+f.Name)
+					}
+				})
+				if extra != nil {
+					return usage("--undo puts back what its file says, and takes no %s", strings.Join(extra, ", "))
+				}
 				return o.putBack(cmd, args[0])
+			}
+			if o.force {
+				return usage("--force goes with --undo")
 			}
 			name, inside, ok := splitImagePath(args[0])
 			if !ok {

@@ -65,8 +65,7 @@ func TestMirrorCommands(t *testing.T) {
 	call(0, "--degraded", "fsck", "-n", b)
 
 	// Damage to one file.
-	was := keep(a)
-	p := bytes.Clone(was)
+	p := keep(a)
 	clear(p[:1<<20])
 	put(a, p)
 	call(0, both("ls", a+":/t")...)
@@ -75,9 +74,6 @@ func TestMirrorCommands(t *testing.T) {
 	}
 	call(1, both("scrub", a)...)
 	call(0, both("scrub", a)...)
-	if !bytes.Equal(keep(a)[:1<<20], was[:1<<20]) {
-		t.Log("healed, but not byte for byte")
-	}
 
 	// One file is gone, the other one is changed, and the first comes back.
 	if err := os.Rename(b, at("away")); err != nil {

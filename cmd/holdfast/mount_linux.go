@@ -101,6 +101,12 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 	if err != nil {
 		return err
 	}
+	if inBackground() { // ready leaves the directory in which a relative name means something
+		im.name = source
+	}
+	if !readOnly { // others can open an image that is only read
+		defer serveControl(im)()
+	}
 	if err := ready(); err != nil {
 		return errors.Join(err, mount.Unmount(), mount.ReleaseAll())
 	}
@@ -108,9 +114,6 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", commandName(cmd), describe(noCommit(im.name, err)))
 	})
 	defer stop()
-	if !readOnly { // others can open an image that is only read
-		defer serveControl(im)()
-	}
 	select {
 	case <-mount.Done():
 	case <-signals:

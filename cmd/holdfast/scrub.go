@@ -52,6 +52,9 @@ scrub could not be made.`,
 			if !again && (from != "" || force) {
 				return usage("--from and --force go with --resync")
 			}
+			if again && (no || asJSON || cmd.Flags().Changed("rate")) {
+				return usage("--resync writes, as fast as it can, and has no report: it takes no -n, --rate or --json")
+			}
 			if again {
 				err := resync(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], from, force, quiet)
 				var se *statusError
