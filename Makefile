@@ -82,4 +82,4 @@ bench: build ## blocks written and flushes per durable operation, speeds, and th
 
 .PHONY: mutants
 mutants: ## break the program on purpose: each broken variant must be caught, by the modes that can (UPDATE=1 writes docs/CRASH.md)
-	$(GO) test . -count=1 -timeout 60m -run '^(TestMutantsApply|TestKill)$$' -v -args -kill $(if $(UPDATE),-update)
+	$(GO) test . -count=1 -timeout 90m -run '^(TestMutantsApply|TestKill)$$' -v -args -kill $(if $(UPDATE),-update)
