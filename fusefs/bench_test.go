@@ -24,7 +24,8 @@ type peer struct {
 	cpu  map[string][]float64 // seconds of the server
 }
 
-// peers are what there is of: the mount, go-fuse's loopback example, fuse2fs on an ext4 image.
+// peers are what there is of: the mount, go-fuse's loopback example with the kernel's shortcut for data and with
+// data served ("served"), fuse2fs on an ext4 image.
 func peers(b *testing.B, s *server) []*peer {
 	list := []*peer{{name: "holdfast", dir: s.dir, pid: s.cmd.Process.Pid}}
 	only := os.Getenv("FUSEFS_PEERS") // "": all
@@ -63,6 +64,10 @@ func peers(b *testing.B, s *server) []*peer {
 	} else {
 		back := openDir(b)
 		mounted("loopback", loopback, func(dir string) []string { return []string{"-q", "-allow-other", dir, back} })
+		// Data of the first goes from the kernel to the file, past its server (FUSE passthrough), which no file
+		// system that looks at the data can do. The kernel allows it to who has CAP_SYS_ADMIN.
+		served := openDir(b)
+		mounted("served", "sh", func(dir string) []string { return []string{"-ec", mountFirst, "sh", dir, loopback, served} })
 	}
 	ext4 := filepath.Join(b.TempDir(), "ext4")
 	if err := exec.Command("sh", "-c", "truncate -s 4g "+ext4+" && mke2fs -q -t ext4 -F "+ext4).Run(); err != nil {
@@ -75,6 +80,11 @@ func peers(b *testing.B, s *server) []*peer {
 	}
 	return list
 }
+
+// mountFirst mounts FUSE on $1 and then runs the loopback example $2 of directory $3 without CAP_SYS_ADMIN.
+const mountFirst = `exec 3<>/dev/fuse
+mount -i -t fuse.served -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,nosuid,nodev served "$1"
+exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$2" -q -allow-other /dev/fd/3 "$3"`
 
 // A work is something to do in a directory, and how many operations, files or bytes that is.
 type work struct {
