@@ -3,7 +3,6 @@ package crash
 import (
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 
 	"holdfast/disk"
@@ -201,24 +200,29 @@ func (k *decay) mark(sectors []int64, bad int) {
 }
 
 // digest writes what k says of images; healed sectors are good whatever it says of them.
-func (k *decay) digest(h hash.Hash, healed map[int64]struct{}) {
-	put(h, 3, k.left, len(k.cells))
+func (k *decay) digest(h *digester, healed map[int64]struct{}) {
+	h.put(3, k.left, len(k.cells))
 	for i := range k.cells {
 		c := &k.cells[i]
-		put(h, c.bad, len(c.sectors))
+		h.put(c.bad, len(c.sectors))
 		for _, s := range slices.Sorted(slices.Values(c.sectors)) {
 			_, ok := healed[s]
-			put(h, int(s), flag(ok))
+			h.put(int(s), flag(ok))
 		}
 	}
 	if k.left == 0 {
 		return // no other sector is bad
 	}
+	good := make([]byte, (len(k.known)+7)/8)
 	for s, n := range k.known {
-		if _, ok := healed[int64(s)]; ok || n == sound {
-			put(h, s)
+		if n == sound {
+			good[s/8] |= 1 << (s % 8)
 		}
 	}
+	for s := range healed {
+		good[s/8] |= 1 << (s % 8)
+	}
+	h.bytes(good)
 }
 
 // hit is the places of a read that have bad sectors.
@@ -281,10 +285,10 @@ func (d *lazy) ask(n int, places []int64) (uint64, error) {
 	fixed := true
 	for i, off := range places {
 		for s := off >> d.log2; s<<d.log2 < off+int64(n); s++ {
-			known := k.known[s]
-			if known == sound || known == unknown && k.left == 0 || !d.withers(s) {
+			if d.settled(s) {
 				continue
 			}
+			known := k.known[s]
 			in := uint64(1) << uint(i)
 			for j, other := range places {
 				if s<<d.log2 < other+int64(n) && (s+1)<<d.log2 > other {
@@ -339,6 +343,25 @@ func (d *lazy) ask(n int, places []int64) (uint64, error) {
 		return 0, err
 	}
 	return hit(st.parts, st.out[st.chosen].hits), nil
+}
+
+// settled reports whether a sector is known to be good, or bad or not makes no difference to it.
+func (d *lazy) settled(sector int64) bool {
+	known := d.decay.known[sector]
+	return known == sound || known == unknown && d.decay.left == 0 || !d.withers(sector)
+}
+
+// doubtful reports whether decay may have a say in a read of n bytes.
+func (d *lazy) doubtful(off int64, n int) bool {
+	if d.inRange(n, off) != nil {
+		return false // it fails whatever decayed
+	}
+	for s := off >> d.log2; s<<d.log2 < off+int64(n); s++ {
+		if !d.settled(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // inCells reports whether one of n bytes is in a sector that may be known to be bad.
@@ -409,6 +432,9 @@ func (k *decay) weightAfter(parts []part, hits []uint8) uint64 {
 // readDecayed is readPlaces where decay may have a say: first it is settled which places have
 // bad sectors, unless the read gives the same whatever these are.
 func (d *lazy) readDecayed(p []byte, c disk.Check, places []int64) (int, error) {
+	if !slices.ContainsFunc(places, func(off int64) bool { return d.doubtful(off, len(p)) }) {
+		return d.readPlaces(p, c, places)
+	}
 	var asked []int64 // those whose decay matters
 	index := make([]int, 0, len(places))
 	same, passing, first := true, 0, []byte(nil) // all that pass are decided, and are alike

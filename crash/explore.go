@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/big"
@@ -176,12 +175,13 @@ type worker struct {
 	x       *exploration
 	image   []byte  // what was there before the epoch of the point
 	devices []*lazy // by depth
+	hash    digester
 
 	e      *epoch
 	r      *PointReport
 	labels histogram
-	runs   int              // at this point, of all depths
-	seen   map[[32]byte]int // nested states: the least depth at which they were explored
+	runs   int            // at this point, of all depths
+	seen   map[digest]int // nested states: the least depth at which they were explored
 }
 
 // workers keep their memory from one exploration to the next: there may be one for each of
@@ -193,7 +193,7 @@ func (w *worker) done() {
 	for _, d := range w.devices {
 		d.unload()
 	}
-	*w = worker{image: w.image, devices: w.devices}
+	*w = worker{image: w.image, devices: w.devices, hash: w.hash}
 	workers.Put(w)
 }
 
@@ -201,7 +201,7 @@ func (w *worker) done() {
 func (w *worker) point(e *epoch, image []byte, states *big.Int) (*PointReport, error) {
 	w.e, w.labels, w.runs = e, histogram{}, 0
 	w.r = &PointReport{Point: e.point, States: states, Covered: new(big.Int)}
-	w.seen = map[[32]byte]int{}
+	w.seen = map[digest]int{}
 	sp, err := e.space(image, w.x.t.SectorSize, w.x.opt)
 	switch {
 	case errors.Is(err, ErrLimit):
@@ -381,11 +381,14 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 		if err != nil {
 			return err
 		}
-		digest := sp.digest()
-		if len(marks) > 0 {
-			digest = sha256.Sum256(fmt.Appendf(digest[:], "%q", marks))
+		w.hash.reset()
+		sp.digest(&w.hash)
+		for _, m := range marks {
+			w.hash.put(len(m))
+			w.hash.bytes([]byte(m))
 		}
-		if at, ok := w.seen[digest]; ok && (at <= depth || opt.Nested == Fixpoint) {
+		sum := w.hash.sum()
+		if at, ok := w.seen[sum]; ok && (at <= depth || opt.Nested == Fixpoint) {
 			continue
 		}
 		if depth == maxDepth {
@@ -393,7 +396,7 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 			w.r.Nested.Incomplete++
 			continue
 		}
-		w.seen[digest] = depth
+		w.seen[sum] = depth
 		w.r.Nested.Distinct++
 		want := countStates(inFlight, w.x.t.SectorSize, opt.Model, opt.Bad)
 		want.Mul(want, d.states())

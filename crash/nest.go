@@ -3,9 +3,8 @@ package crash
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
-	"hash"
+	"hash/maphash"
 	"maps"
 	"math/big"
 	"slices"
@@ -20,7 +19,7 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 	outer := d.sp
 	s := &space{
 		base: outer.base, sector: outer.sector,
-		vars: slices.Clip(outer.vars), mask: slices.Clone(d.mask), grp: slices.Clone(d.grp),
+		vars: append(make([]variable, 0, len(outer.vars)+sectorCount(inFlight, int64(outer.sector))), outer.vars...), mask: slices.Clone(d.mask), grp: slices.Clone(d.grp),
 		total: new(big.Int).Set(d.states()), levels: append(slices.Clip(outer.levels), len(outer.vars)),
 	}
 	sector := int64(s.sector)
@@ -32,7 +31,8 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 			s.healed = map[int64]struct{}{}
 		}
 	}
-	certain := map[int64][]byte{} // by sector: content that no variable has a part in
+	// By sector: content that no variable has a part in.
+	certain := make(map[int64][]byte, len(outer.patches)+len(outer.chains)+sectorCount(flushed, sector))
 	for _, p := range outer.patches {
 		certain[p.sector] = p.data
 	}
@@ -45,7 +45,9 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 		}
 	}
 	// What lies below the writes in flight: chains of the outer space, unless overwritten.
-	index := map[int64]int{}
+	added := sectorCount(inFlight, sector)
+	index := make(map[int64]int, len(outer.chains)+added)
+	s.chains = make([]chain, 0, len(outer.chains)+added)
 	for _, c := range outer.chains {
 		if certain[c.sector] != nil {
 			continue
@@ -58,7 +60,7 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 			continue
 		}
 		index[c.sector] = len(s.chains)
-		c.layers = slices.Clone(c.layers)
+		c.layers = append(make([]layer, 0, len(c.layers)+1), c.layers...)
 		s.chains = append(s.chains, c)
 	}
 	below := func(at int64) []byte {
@@ -89,10 +91,10 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 				b := below(at)
 				s.chains = append(s.chains, chain{sector: at, bottom: b, sum: raw(b)})
 			}
-			s.chains[i].layers = append([]layer{{
-				v: int32(len(s.vars)), fall: 1, data: [][]byte{nil}, sums: []uint32{0},
-			}}, s.chains[i].layers...)
-			s.vars = append(s.vars, variable{sector: at, versions: []int{0}})
+			s.chains[i].layers = slices.Insert(s.chains[i].layers, 0, layer{ // there is room for what is not written, one version, and bad
+				v: int32(len(s.vars)), fall: 1, data: make([][]byte, 1, 3), sums: make([]uint32, 1, 3),
+			})
+			s.vars = append(s.vars, variable{sector: at, versions: make([]int, 1, 3)})
 		}
 		if err := s.addVersions(inFlight, index); err != nil {
 			return nil, err
@@ -109,6 +111,7 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 			c.top += added
 		}
 	}
+	s.patches = make([]patch, 0, len(certain))
 	for _, at := range sortedKeys(certain) {
 		if _, ok := index[at]; !ok && !bytes.Equal(certain[at], s.base[at*sector:][:sector]) {
 			s.patches = append(s.patches, patch{at, certain[at]})
@@ -117,12 +120,43 @@ func (d *lazy) nest(flushed, inFlight []disk.Event, opt *Options) (*space, error
 	return s, nil
 }
 
-// digest is the same for two spaces over one base only if they hold the same images; how often
-// they hold them does not matter. Sectors that depend on nothing else are told by what they can
+// sectorCount is how many sectors are written, some perhaps more than once.
+func sectorCount(writes []disk.Event, sector int64) int {
+	n := int64(0)
+	for _, e := range writes {
+		n += int64(len(e.Data)) / sector
+	}
+	return int(n)
+}
+
+// A digest tells images apart within this process. Two 64-bit hashes of independent seeds are
+// as good as one of 128 bits: that of ten million digests two are equal by chance has a
+// probability below 1e-24.
+type digest [2]uint64
+
+var digestSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+// digester collects what a digest is of.
+type digester struct{ buf []byte }
+
+func (h *digester) reset()         { h.buf = h.buf[:0] }
+func (h *digester) bytes(b []byte) { h.buf = append(h.buf, b...) }
+
+func (h *digester) put(numbers ...int) {
+	for _, n := range numbers {
+		h.buf = binary.LittleEndian.AppendUint64(h.buf, uint64(n))
+	}
+}
+
+func (h *digester) sum() digest {
+	return digest{maphash.Bytes(digestSeeds[0], h.buf), maphash.Bytes(digestSeeds[1], h.buf)}
+}
+
+// digest writes to h what is the same for two spaces over one base only if they hold the same
+// images; how often they hold them does not matter. Sectors that depend on nothing else are told by what they can
 // hold, so that the history of the versions does not keep a fixpoint from being seen; what is
 // tied together is told by its variables.
-func (s *space) digest() [32]byte {
-	h := sha256.New()
+func (s *space) digest(h *digester) {
 	uses := make([]int, len(s.vars)) // chains in which the variable is
 	for _, c := range s.chains {
 		for _, l := range c.layers {
@@ -146,9 +180,9 @@ func (s *space) digest() [32]byte {
 					layers, bottom, bad = layers[:c.top], nil, s.falls(layers[:c.top])
 				default: // what lies above the decay, and what below
 					contents, bad, falls := contents(layers[:c.top], s.mask, nil)
-					put(h, 4, int(c.sector), len(contents), flag(bad), flag(falls))
+					h.put(4, int(c.sector), len(contents), flag(bad), flag(falls))
 					for _, b := range contents {
-						h.Write(b)
+						h.bytes(b)
 					}
 					if !falls {
 						continue
@@ -161,23 +195,23 @@ func (s *space) digest() [32]byte {
 			if same := s.base[c.sector*int64(s.sector):][:s.sector]; len(contents) == 1 && !bad && bytes.Equal(contents[0], same) {
 				continue
 			}
-			put(h, 0, int(c.sector), len(contents), flag(bad))
+			h.put(0, int(c.sector), len(contents), flag(bad))
 			for _, b := range contents {
-				h.Write(b)
+				h.bytes(b)
 			}
 			continue
 		}
-		put(h, 1, int(c.sector), len(layers), c.top, len(c.bottom))
-		h.Write(c.bottom)
+		h.put(1, int(c.sector), len(layers), c.top, len(c.bottom))
+		h.bytes(c.bottom)
 		for _, l := range layers {
 			if _, ok := number[l.v]; !ok {
 				number[l.v] = len(order)
 				order = append(order, l.v)
 			}
-			put(h, number[l.v], int(l.fall), int(l.bad), int(s.mask[l.v]), len(l.data))
+			h.put(number[l.v], int(l.fall), int(l.bad), int(s.mask[l.v]), len(l.data))
 			for _, b := range l.data {
-				put(h, len(b))
-				h.Write(b)
+				h.put(len(b))
+				h.bytes(b)
 			}
 		}
 	}
@@ -191,27 +225,26 @@ func (s *space) digest() [32]byte {
 			continue
 		}
 		groups[g] = struct{}{}
-		put(h, len(g.vars))
+		h.put(len(g.vars))
 		for _, v := range g.vars {
 			if _, ok := number[v]; !ok {
 				number[v] = len(order)
 				order = append(order, v)
 			}
-			put(h, number[v])
+			h.put(number[v])
 		}
-		put(h, len(g.boxes))
+		h.put(len(g.boxes))
 		for _, b := range g.boxes {
-			put(h, int(b))
+			h.put(int(b))
 		}
 	}
 	if s.decay != nil {
 		s.decay.digest(h, s.healed)
 	}
 	for _, p := range s.patches { // ascending; none is what the base holds
-		put(h, 2, int(p.sector), len(p.data))
-		h.Write(p.data)
+		h.put(2, int(p.sector), len(p.data))
+		h.bytes(p.data)
 	}
-	return [32]byte(h.Sum(nil))
 }
 
 // falls reports whether all layers can be fallen through.
@@ -252,12 +285,4 @@ func contents(layers []layer, mask []uint64, bottom []byte) (list [][]byte, bad,
 		add(bottom)
 	}
 	return list, bad, true
-}
-
-func put(h hash.Hash, numbers ...int) {
-	var b [8]byte
-	for _, n := range numbers {
-		binary.LittleEndian.PutUint64(b[:], uint64(n))
-		h.Write(b[:])
-	}
 }

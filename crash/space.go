@@ -263,4 +263,8 @@ func ones(n int) []uint64 {
 	return p
 }
 
-func sortedKeys[V any](m map[int64]V) []int64 { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[int64]V) []int64 {
+	keys := slices.AppendSeq(make([]int64, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	return keys
+}

@@ -26,12 +26,18 @@ func JudgeDamaged(v *volume.Volume, states []*State, p Progress) (k int, damaged
 		return 0, nil, fmt.Errorf("judge: progress %+v with the states after 0 to %d operations", p, len(states)-1)
 	}
 	verdict := &Verdict{Progress: p, Is: -1, Nearest: -1, Class: ErrAtomicity}
-	for k := p.Started; k >= p.Synced; k-- {
-		s := &survey{v: v, s: states[k], buf: make([]byte, pageSize), of: map[uint64]volume.Ino{}, as: map[volume.Ino]uint64{}}
+	look := func(k int, whole bool) *survey {
+		s := &survey{v: v, s: states[k], whole: whole, buf: make([]byte, pageSize), of: map[uint64]volume.Ino{}, as: map[volume.Ino]uint64{}}
 		s.node("/", volume.Root, rootIno)
-		if len(s.diff) == 0 {
+		return s
+	}
+	for k := p.Started; k >= p.Synced; k-- {
+		if s := look(k, false); len(s.diff) == 0 {
 			return k, s.damaged, nil
 		}
+	}
+	for k := p.Started; k >= p.Synced; k-- { // none: how far is each?
+		s := look(k, true)
 		if verdict.Nearest < 0 || len(s.diff) < len(verdict.Diff) {
 			verdict.Nearest, verdict.Diff = k, s.diff
 		}
@@ -48,6 +54,7 @@ func JudgeDamaged(v *volume.Volume, states []*State, p Progress) (k int, damaged
 type survey struct {
 	v       *volume.Volume
 	s       *State
+	whole   bool // not only up to the first difference
 	buf     []byte
 	of      map[uint64]volume.Ino // inodes of the volume, by those of the state
 	as      map[volume.Ino]uint64
@@ -69,6 +76,9 @@ func (s *survey) lost(path string, err error) {
 func (s *survey) differ(path, found, want string) {
 	s.diff = append(s.diff, Difference{Path: path, Found: found, Want: want})
 }
+
+// over reports whether no more is wanted.
+func (s *survey) over() bool { return !s.whole && len(s.diff) > 0 }
 
 // node compares one path that leads to inode ino and should lead to want.
 func (s *survey) node(path string, ino volume.Ino, want uint64) {
@@ -94,11 +104,14 @@ func (s *survey) node(path string, ino volume.Ino, want uint64) {
 	case ModeFile:
 		found.size, model.size = a.Size, n.size
 	}
-	if found.String() != model.String() {
+	if !found.alike(&model) {
 		s.differ(path, found.String(), model.String())
 		return
 	}
 	s.attributes(path, ino, n)
+	if s.over() {
+		return
+	}
 	switch n.kind() {
 	case ModeFile:
 		s.file(path, ino, n)
@@ -139,7 +152,7 @@ func (s *survey) attributes(path string, ino volume.Ino, n *node) {
 
 // file compares page by page: one that cannot be read does not take its neighbours along.
 func (s *survey) file(path string, ino volume.Ino, n *node) {
-	for off := uint64(0); off < n.size; off += pageSize {
+	for off := uint64(0); off < n.size && !s.over(); off += pageSize {
 		p := s.buf[:min(pageSize, n.size-off)]
 		count, err := s.v.Read(ino, p, int64(off))
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -182,7 +195,7 @@ func (s *survey) directory(path string, ino volume.Ino, n *node) {
 		child, ok := listed[name]
 		if !ok && whole {
 			s.differ(at(name), "", "is not listed")
-			return true
+			return !s.over()
 		}
 		a, err := s.v.Lookup(ino, name)
 		switch {
@@ -196,11 +209,17 @@ func (s *survey) directory(path string, ino volume.Ino, n *node) {
 		default:
 			s.node(at(name), a.Ino, want)
 		}
-		return true
+		return !s.over()
 	})
 	for name := range listed {
 		if _, ok := n.names.get(name); !ok {
 			s.differ(at(name), "is there", "")
 		}
 	}
+}
+
+// alike compares what nodes have of their own, but for content, names and attributes.
+func (n *node) alike(o *node) bool {
+	return n.mode == o.mode && n.links == o.links && n.uid == o.uid && n.gid == o.gid && n.mtime == o.mtime &&
+		n.major == o.major && n.minor == o.minor && n.size == o.size
 }
