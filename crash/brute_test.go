@@ -251,8 +251,8 @@ func seal(p []byte, seed uint32) []byte {
 
 const residue = 0x48674bc7
 
-// content is n sectors that start and go on with letters of a small alphabet.
-func content(t *rapid.T, n int) []byte {
+// drawContent is n sectors that start and go on with letters of a small alphabet.
+func drawContent(t *rapid.T, n int) []byte {
 	p := make([]byte, n*testSector)
 	for i := 0; i < len(p); i += testSector / 2 {
 		p[i] = byte(rapid.IntRange(0, 2).Draw(t, "letter"))
@@ -266,7 +266,7 @@ func content(t *rapid.T, n int) []byte {
 const testSectors = 7
 
 func drawTrace(t *rapid.T) *disk.Trace {
-	tr := &disk.Trace{SectorSize: testSector, Base: content(t, testSectors)}
+	tr := &disk.Trace{SectorSize: testSector, Base: drawContent(t, testSectors)}
 	for range rapid.IntRange(1, 7).Draw(t, "events") {
 		if rapid.IntRange(0, 4).Draw(t, "kind") == 0 {
 			tr.Events = append(tr.Events, disk.Event{Kind: disk.EventFlush})
@@ -274,7 +274,7 @@ func drawTrace(t *rapid.T) *disk.Trace {
 		}
 		n := rapid.IntRange(1, 3).Draw(t, "sectors")
 		off := rapid.IntRange(0, testSectors-n).Draw(t, "at")
-		tr.Events = append(tr.Events, disk.Event{Kind: disk.EventWrite, Off: int64(off) * testSector, Data: content(t, n)})
+		tr.Events = append(tr.Events, disk.Event{Kind: disk.EventWrite, Off: int64(off) * testSector, Data: drawContent(t, n)})
 	}
 	return tr
 }
@@ -322,7 +322,7 @@ func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 			in.limit = rapid.SampledFrom([]int{-1, -1, 0, 1}).Draw(t, "limit")
 		case "write":
 			n := rapid.IntRange(1, 2).Draw(t, "n")
-			in.data = content(t, n)
+			in.data = drawContent(t, n)
 			if rapid.IntRange(0, 3).Draw(t, "part") == 0 {
 				in.data = in.data[:rapid.IntRange(1, n*testSector).Draw(t, "bytes")]
 			}

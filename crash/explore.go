@@ -361,16 +361,22 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 		return nil
 	}
 	opt := w.x.opt
-	flushed := 0 // events before it are on stable storage
+	flushed := 0     // events before it are on stable storage
+	var done []patch // what those wrote
+	sector := d.sector
 	for i := 0; i <= len(events); i++ {
 		if i < len(events) && events[i].Kind != disk.EventFlush {
 			continue
 		}
-		_, done := unmark(events[:flushed])
 		_, inFlight := unmark(events[flushed:i])
 		marks, _ := unmark(events[:i])
 		marks = append(slices.Clip(before), marks...)
 		sp, err := d.nest(done, inFlight, opt)
+		for _, e := range inFlight {
+			for at := int64(0); at < int64(len(e.Data)); at += sector {
+				done = append(done, patch{(e.Off + at) / sector, contentOf(e.Data[at:][:sector:sector])})
+			}
+		}
 		flushed = i + 1
 		w.r.Nested.Points++
 		if errors.Is(err, ErrLimit) {

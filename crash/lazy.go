@@ -193,8 +193,11 @@ func (d *lazy) decided(sector int64) (data []byte, ok bool) {
 	if w&3 != inArena && d.dead(sector) {
 		if w&3 == inChain {
 			c := &d.sp.chains[i]
-			data, falls, ok := c.above(d.mask, c.top)
-			return data, falls || ok
+			is, falls, ok := c.above(d.mask, c.top)
+			if falls || !ok {
+				return nil, falls
+			}
+			return is.data, true
 		}
 		return nil, true
 	}
@@ -206,7 +209,11 @@ func (d *lazy) decided(sector int64) (data []byte, ok bool) {
 	case inPatch:
 		return d.sp.patches[i].data, true
 	}
-	return d.sp.chains[i].settled(d.mask)
+	is, ok := d.sp.chains[i].settled(d.mask)
+	if !ok {
+		return nil, false
+	}
+	return is.data, true
 }
 
 // plain is the length of the run of bytes from off, at most n, that lie in the base.

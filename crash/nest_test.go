@@ -89,7 +89,7 @@ func TestFixpoint(t *testing.T) {
 	}
 }
 
-func digestOf(s *space) digest {
+func spaceDigest(s *space) digest {
 	var h digester
 	s.digest(&h)
 	return h.sum()
@@ -103,7 +103,7 @@ func TestDigest(t *testing.T) {
 			vars: make([]variable, 4), mask: []uint64{3, 3, 3, 3}, grp: make([]*group, 4)}
 		for i := range int32(2) {
 			v := first + i
-			s.chains = append(s.chains, chain{sector: int64(i), layers: []layer{{v: v, data: [][]byte{sector(0), sector(top)}}}})
+			s.chains = append(s.chains, chain{sector: int64(i), layers: []layer{{v: v, data: []content{contentOf(sector(0)), contentOf(sector(top))}}}})
 			if boxes != nil {
 				s.grp[v] = &group{vars: []int32{first, first + 1}, boxes: boxes}
 			}
@@ -115,27 +115,27 @@ func TestDigest(t *testing.T) {
 	}
 	equal, unequal := []uint64{1, 1, 2, 2}, []uint64{1, 2, 2, 1}
 	base := make2(0, equal, 'a')
-	if digestOf(base) != digestOf(make2(2, equal, 'a')) {
+	if spaceDigest(base) != spaceDigest(make2(2, equal, 'a')) {
 		t.Error("the numbers of the variables matter")
 	}
 	for name, s := range map[string]*space{
 		"other boxes": make2(0, unequal, 'a'), "no group": make2(0, nil, 'a'), "other content": make2(0, equal, 'b'),
 	} {
-		if digestOf(s) == digestOf(base) {
+		if spaceDigest(s) == spaceDigest(base) {
 			t.Errorf("%s: the same digest", name)
 		}
 	}
 	masked := make2(0, nil, 'a')
 	masked.mask[1] = 1
 	patched := make2(0, nil, 'a')
-	patched.patches = []patch{{3, sector('p')}}
-	list := []digest{digestOf(make2(0, nil, 'a')), digestOf(masked), digestOf(patched)}
+	patched.patches = []patch{{3, contentOf(sector('p'))}}
+	list := []digest{spaceDigest(make2(0, nil, 'a')), spaceDigest(masked), spaceDigest(patched)}
 	if list[0] == list[1] || list[0] == list[2] || list[1] == list[2] {
 		t.Error("masks or patches do not matter")
 	}
 	// One write over two sectors, there or not, and two writes that are so independently.
 	one, two := plainTrace(2, plainWrite{0, "ab"}), plainTrace(2, plainWrite{0, "a"}, plainWrite{1, "b"})
-	if digestOf(writeSpace(one.Base, testSector, one.Events)) == digestOf(writeSpace(two.Base, testSector, two.Events)) {
+	if spaceDigest(writeSpace(one.Base, testSector, one.Events)) == spaceDigest(writeSpace(two.Base, testSector, two.Events)) {
 		t.Error("what shares a variable is not told from what does not")
 	}
 }

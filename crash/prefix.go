@@ -17,15 +17,15 @@ func prefixVersion(i int) (variable, version int) { return i / prefixBlock, i%pr
 // prefixSpace is the space in which the first writes are there and the others are not.
 func prefixSpace(image []byte, sector int, writes []disk.Event) *space {
 	s := &space{base: image, sector: sector}
-	s.stackPrefix(writes, map[int64]int{}, func(at int64) []byte {
-		return image[at*int64(sector):][:sector:sector]
+	s.stackPrefix(writes, map[int64]int{}, func(at int64) content {
+		return contentOf(image[at*int64(sector):][:sector:sector])
 	})
 	return s
 }
 
 // stackPrefix is stackWrites for writes that arrive in order. Its variables count the writes of
 // a block each: all blocks before the one in which the prefix ends are full, all after it empty.
-func (s *space) stackPrefix(writes []disk.Event, index map[int64]int, bottom func(at int64) []byte) {
+func (s *space) stackPrefix(writes []disk.Event, index map[int64]int, bottom func(at int64) content) {
 	if s.total == nil {
 		s.total = big.NewInt(1)
 	}
@@ -47,20 +47,18 @@ func (s *space) stackPrefix(writes []disk.Event, index map[int64]int, bottom fun
 				if !ok {
 					k = len(s.chains)
 					index[at] = k
-					b := bottom(at)
-					s.chains = append(s.chains, chain{sector: at, bottom: b, sum: raw(b)})
+					s.chains = append(s.chains, chain{sector: at, bottom: bottom(at)})
 				}
 				c := &s.chains[k]
 				if len(c.layers) == 0 || c.layers[0].v != v {
 					c.layers = append([]layer{{
 						v: v, fall: 1<<uint(i+1) - 1, repeats: true,
-						data: make([][]byte, len(block)+1), sums: make([]uint32, len(block)+1),
+						data: make([]content, len(block)+1),
 					}}, c.layers...)
 				}
-				data := w.Data[done:][:s.sector:s.sector]
-				sum := raw(data)
+				data := contentOf(w.Data[done:][:s.sector:s.sector])
 				for n := i + 1; n <= len(block); n++ {
-					c.layers[0].data[n], c.layers[0].sums[n] = data, sum
+					c.layers[0].data[n] = data
 				}
 			}
 		}

@@ -350,11 +350,12 @@ func (s *search) cutChain(d *lazy, pc *piece, c *chain, layers []layer, a, b int
 			certain = false
 		}
 	classes:
-		for class, data := range l.data {
-			if data == nil || m>>uint(class)&1 == 0 {
+		for class := range l.data {
+			content := &l.data[class]
+			if content.data == nil || m>>uint(class)&1 == 0 {
 				continue
 			}
-			data = data[a:b]
+			data := content.data[a:b]
 			if !whole || l.repeats { // else whole contents are distinct
 				for i := pl.lo; i < len(s.options); i++ {
 					if bytes.Equal(s.options[i].data, data) {
@@ -365,7 +366,7 @@ func (s *search) cutChain(d *lazy, pc *piece, c *chain, layers []layer, a, b int
 			}
 			o := option{mask: 1 << uint(class), data: data}
 			if s.checked {
-				if o.sum = l.sums[class]; !whole {
+				if o.sum = content.sum; !whole {
 					o.sum = raw(data)
 				}
 			}
@@ -380,9 +381,9 @@ func (s *search) cutChain(d *lazy, pc *piece, c *chain, layers []layer, a, b int
 	if pc.dead {
 		return false
 	}
-	pc.bottom = c.bottom[a:b]
+	pc.bottom = c.bottom.data[a:b]
 	if s.checked {
-		if pc.sum = c.sum; !whole {
+		if pc.sum = c.bottom.sum; !whole {
 			pc.sum = raw(pc.bottom)
 		}
 	}

@@ -34,7 +34,22 @@ type space struct {
 // patch is a sector with a certain content other than the base's.
 type patch struct {
 	sector int64
-	data   []byte
+	content
+}
+
+// content is what a sector holds, with what its bytes are told by.
+type content struct {
+	data []byte // nil: nothing, or nothing that can be read
+	sum  uint32 // raw CRC
+	id   digest
+}
+
+func contentOf(data []byte) content {
+	return content{data: data, sum: raw(data), id: digestOf(data)}
+}
+
+func (c *content) equal(o *content) bool {
+	return c.sum == o.sum && c.id == o.id && bytes.Equal(c.data, o.data)
 }
 
 // variable is one unknown: which version a sector holds, or whether a write is there. A
@@ -73,34 +88,35 @@ func (v *variable) bad() uint64 {
 type chain struct {
 	sector int64
 	layers []layer
-	bottom []byte // nil if the last layer never falls through
-	sum    uint32 // raw CRC of bottom
-	top    int    // so many layers are writes made after sectors decayed
+	bottom content // empty if the last layer never falls through
+	top    int     // so many layers are writes made after sectors decayed
 }
 
 // layer is one variable's part in the content of a sector.
 type layer struct {
 	v    int32
-	fall uint64   // classes with which the next layer decides
-	bad  uint64   // classes with which the sector is bad
-	data [][]byte // by class: the whole sector, nil in fall and bad
-	sums []uint32 // by class: raw CRC of data
+	fall uint64    // classes with which the next layer decides
+	bad  uint64    // classes with which the sector is bad
+	data []content // by class: the whole sector, empty in fall and bad
 
 	repeats bool // several classes may have the same data, then the same slice
 }
 
-// settled is the content of the sector, if it is the same in all states of mask; nil if it is
+// settled is the content of the sector, if it is the same in all states of mask; empty if it is
 // bad in all of them.
-func (c *chain) settled(mask []uint64) (data []byte, ok bool) {
-	data, falls, ok := c.above(mask, len(c.layers))
+func (c *chain) settled(mask []uint64) (is *content, ok bool) {
+	is, falls, ok := c.above(mask, len(c.layers))
 	if falls {
-		return c.bottom, true
+		return &c.bottom, true
 	}
-	return data, ok
+	return is, ok
 }
 
+// unreadable is the content of a bad sector.
+var unreadable content
+
 // above is settled for the first n layers: falls says that all states fall through them.
-func (c *chain) above(mask []uint64, n int) (data []byte, falls, ok bool) {
+func (c *chain) above(mask []uint64, n int) (is *content, falls, ok bool) {
 	for k := range n {
 		l := &c.layers[k]
 		m := mask[l.v]
@@ -108,20 +124,20 @@ func (c *chain) above(mask []uint64, n int) (data []byte, falls, ok bool) {
 		case m&^l.fall == 0:
 			continue
 		case m&^l.bad == 0:
-			return nil, false, true
+			return &unreadable, false, true
 		case m&(m-1) != 0 && !(l.repeats && l.same(m)):
 			return nil, false, false
 		}
-		return l.data[bits.TrailingZeros64(m)], false, true
+		return &l.data[bits.TrailingZeros64(m)], false, true
 	}
 	return nil, true, false
 }
 
 // same reports whether the data is the same slice in all classes of m, which is not empty.
 func (l *layer) same(m uint64) bool {
-	first := l.data[bits.TrailingZeros64(m)]
+	first := l.data[bits.TrailingZeros64(m)].data
 	for ; m != 0; m &= m - 1 {
-		if d := l.data[bits.TrailingZeros64(m)]; d == nil || &d[0] != &first[0] {
+		if d := l.data[bits.TrailingZeros64(m)].data; d == nil || &d[0] != &first[0] {
 			return false
 		}
 	}
@@ -146,7 +162,7 @@ func sectorSpace(image []byte, sector int, writes []disk.Event, withBad bool) (*
 		old := image[at*int64(sector):][:sector:sector]
 		s.vars = append(s.vars, variable{sector: at, versions: []int{0}})
 		s.chains = append(s.chains, chain{sector: at, layers: []layer{{
-			v: int32(len(s.vars) - 1), data: [][]byte{old}, sums: []uint32{raw(old)},
+			v: int32(len(s.vars) - 1), data: []content{contentOf(old)},
 		}}})
 	}
 	if err := s.addVersions(writes, index); err != nil {
@@ -168,10 +184,9 @@ func (s *space) addVersions(writes []disk.Event, index map[int64]int) error {
 			l := &s.chains[i].layers[0]
 			v := &s.vars[l.v]
 			seen[i]++
-			data := w.Data[done:][:s.sector:s.sector]
-			sum := raw(data)
+			data := contentOf(w.Data[done:][:s.sector:s.sector])
 			for c := range l.data {
-				if l.sums[c] == sum && l.data[c] != nil && bytes.Equal(l.data[c], data) {
+				if l.data[c].equal(&data) {
 					if v.mult == nil {
 						v.mult = ones(len(v.versions))
 					}
@@ -182,7 +197,7 @@ func (s *space) addVersions(writes []disk.Event, index map[int64]int) error {
 			if len(l.data) == maxClasses-1 {
 				return fmt.Errorf("sector %d has more than %d distinct contents in flight: %w", at, maxClasses-1, ErrLimit)
 			}
-			l.data, l.sums = append(l.data, data), append(l.sums, sum)
+			l.data = append(l.data, data)
 			v.versions = append(v.versions, seen[i])
 			if v.mult != nil {
 				v.mult = append(v.mult, 1)
@@ -201,7 +216,7 @@ func (s *space) finish(withBad bool, from int) {
 			if v.mult != nil {
 				v.mult = append(v.mult, 1)
 			}
-			l.data, l.sums, l.bad = append(l.data, nil), append(l.sums, 0), v.bad()
+			l.data, l.bad = append(l.data, content{}), v.bad()
 		}
 	}
 	s.close(from)
@@ -224,8 +239,8 @@ func (s *space) close(from int) {
 // writeSpace is the space in which each write is there or not, whole.
 func writeSpace(image []byte, sector int, writes []disk.Event) *space {
 	s := &space{base: image, sector: sector}
-	s.stackWrites(writes, map[int64]int{}, func(at int64) []byte {
-		return image[at*int64(sector):][:sector:sector]
+	s.stackWrites(writes, map[int64]int{}, func(at int64) content {
+		return contentOf(image[at*int64(sector):][:sector:sector])
 	})
 	s.close(0)
 	return s
@@ -233,7 +248,7 @@ func writeSpace(image []byte, sector int, writes []disk.Event) *space {
 
 // stackWrites puts a layer for each write on the chains of its sectors; index says where the
 // chains are, and grows by those whose bottom is taken from bottom.
-func (s *space) stackWrites(writes []disk.Event, index map[int64]int, bottom func(at int64) []byte) {
+func (s *space) stackWrites(writes []disk.Event, index map[int64]int, bottom func(at int64) content) {
 	for _, w := range writes {
 		v := int32(len(s.vars))
 		s.vars = append(s.vars, variable{sector: -1, versions: []int{0, 1}})
@@ -243,14 +258,11 @@ func (s *space) stackWrites(writes []disk.Event, index map[int64]int, bottom fun
 			if !ok {
 				i = len(s.chains)
 				index[at] = i
-				b := bottom(at)
-				s.chains = append(s.chains, chain{sector: at, bottom: b, sum: raw(b)})
+				s.chains = append(s.chains, chain{sector: at, bottom: bottom(at)})
 			}
-			data := w.Data[done:][:s.sector:s.sector]
+			data := contentOf(w.Data[done:][:s.sector:s.sector])
 			c := &s.chains[i]
-			c.layers = append([]layer{{
-				v: v, fall: 1, data: [][]byte{nil, data}, sums: []uint32{0, raw(data)},
-			}}, c.layers...)
+			c.layers = append([]layer{{v: v, fall: 1, data: []content{{}, data}}}, c.layers...)
 		}
 	}
 }
