@@ -205,10 +205,16 @@ func clearRuns(dev disk.Device, g *layout.Geometry) error {
 	return clearRange(dev, off, off+2*int64(g.RunBlocks)*int64(g.BlockSize))
 }
 
-// clearRange makes bytes zero. Only what is not is written.
+// clearRange makes bytes zero. Only what is not is written, and only what may be other is read.
 func clearRange(dev disk.Device, off, end int64) error {
-	p := make([]byte, 1<<20)
-	for off < end {
+	var p []byte
+	for {
+		if off = disk.NextData(dev, off); off >= end {
+			return nil
+		}
+		if p == nil {
+			p = make([]byte, 1<<20)
+		}
 		q := p[:min(int64(len(p)), end-off)]
 		err := disk.ReadFull(dev, q, off)
 		if err != nil && !isMedia(err) {
@@ -222,7 +228,6 @@ func clearRange(dev disk.Device, off, end int64) error {
 		}
 		off += int64(len(q))
 	}
-	return nil
 }
 
 // Format makes an empty volume on a device. It is not valid before its last write, the superblock.
