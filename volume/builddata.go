@@ -57,12 +57,30 @@ func (j *jobs) write(p []byte, off int64) {
 	j.do(func() { j.writeNow(p, off) })
 }
 
-// writeNow writes p, for a job too; after a failure nothing is written.
+// writeNow writes p, for a job too.
 func (j *jobs) writeNow(p []byte, off int64) {
+	j.try(func() error {
+		_, err := j.dev.WriteAt(p, off)
+		return err
+	})
+}
+
+// writePieces has pieces of memory, which are not changed before the jobs are done, written to one place.
+func (j *jobs) writePieces(pieces [][]byte, off int64) {
+	j.do(func() {
+		j.try(func() error {
+			_, err := disk.WritePieces(j.dev, pieces, nil, off)
+			return err
+		})
+	})
+}
+
+// try writes; after a failure nothing is written.
+func (j *jobs) try(write func() error) {
 	if j.error() != nil {
 		return
 	}
-	if _, err := j.dev.WriteAt(p, off); err != nil {
+	if err := write(); err != nil {
 		j.first.CompareAndSwap(nil, &err)
 	}
 }

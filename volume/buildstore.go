@@ -154,11 +154,11 @@ func (s *buildStore) writeOut() error { return s.drop(func(*buildBlock) bool { r
 func (s *buildStore) drop(old func(*buildBlock) bool) error {
 	bs := s.g.BlockSize
 	most := maxWrite / bs
-	var run []byte
+	var run [][]byte // nobody changes a block before all are written
 	var first, next uint64
 	write := func() {
 		if len(run) > 0 {
-			s.jobs.write(run, int64(first)*int64(bs))
+			s.jobs.writePieces(run, int64(first)*int64(bs))
 		}
 		run = nil
 	}
@@ -171,11 +171,11 @@ func (s *buildStore) drop(old func(*buildBlock) bool) error {
 			if b.kind != layout.KindInodes { // an inode is sealed by itself
 				layout.SealBlock(b.data, no, 0, s.seeds)
 			}
-			if no != next || len(run) == most*bs {
+			if no != next || len(run) == most {
 				write()
 				first = no
 			}
-			run = append(run, b.data...)
+			run = append(run, b.data)
 			next = no + 1
 		}
 		s.spare = append(s.spare, b.data)
