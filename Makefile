@@ -52,6 +52,10 @@ CAMPAIGNDIR ?= bin/campaign
 campaign: build ## all crash states of all short workloads, in SHARDS (16), with CAMPAIGN (--seq 1 --nested fix)
 	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
 
+.PHONY: golden
+golden: ## every golden workload with every fault of the model at once, crashes inside recovery to the fixpoint: hours
+	$(GO) test -count=1 -timeout 600m -run '^TestGolden$$' -v ./cmd/holdfast -args -decay 1
+
 .PHONY: copies
 copies: ## two copies: every used sector damaged in turn, every golden workload with decay, 200 campaigns of mixed errors
 	$(GO) test -count=1 -timeout 240m -run '^Test(Copies|GoldenCopies)' -v ./cmd/holdfast -args -sweep -copies -campaigns 200

@@ -204,7 +204,7 @@ func (k *decay) digest(h *digester, healed map[int64]struct{}) {
 	h.put(3, k.left, len(k.cells))
 	for i := range k.cells {
 		c := &k.cells[i]
-		h.put(c.bad, len(c.sectors))
+		h.put(c.bad, len(c.sectors), flag(c.met))
 		for _, s := range slices.Sorted(slices.Values(c.sectors)) {
 			_, ok := healed[s]
 			h.put(int(s), flag(ok))

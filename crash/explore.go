@@ -356,8 +356,8 @@ func (w *worker) violation(d *lazy, s *State, verdict error, path []int) {
 
 // nested explores the crash points inside the run that the device has just made.
 func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
-	events := d.events
-	if !slices.ContainsFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventWrite }) {
+	events, cuts := d.events, d.cuts.all(d)
+	if !fresh(cuts) || !slices.ContainsFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventWrite }) {
 		return nil
 	}
 	opt := w.x.opt
@@ -369,15 +369,20 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 			continue
 		}
 		_, inFlight := unmark(events[flushed:i])
-		marks, _ := unmark(events[:i])
-		marks = append(slices.Clip(before), marks...)
-		sp, err := d.nest(done, inFlight, opt)
+		below := done
 		for _, e := range inFlight {
 			for at := int64(0); at < int64(len(e.Data)); at += sector {
 				done = append(done, patch{(e.Off + at) / sector, contentOf(e.Data[at:][:sector:sector])})
 			}
 		}
 		flushed = i + 1
+		c := cuts[0]
+		if cuts = cuts[1:]; c == nil {
+			continue
+		}
+		marks, _ := unmark(events[:i])
+		marks = append(slices.Clip(before), marks...)
+		sp, err := d.nest(c, below, inFlight, opt)
 		w.r.Nested.Points++
 		if errors.Is(err, ErrLimit) {
 			w.limit(err.Error())
@@ -405,7 +410,7 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 		w.seen[sum] = depth
 		w.r.Nested.Distinct++
 		want := countStates(inFlight, w.x.t.SectorSize, opt.Model, opt.Bad)
-		want.Mul(want, d.states())
+		want.Mul(want, d.statesAt(c.at))
 		covered := new(big.Int)
 		more, err := w.explore(depth+1, sp, covered, append(slices.Clip(path), nestedIndex(events[:i])), marks)
 		if err != nil {

@@ -54,6 +54,7 @@ type lazy struct {
 
 	keep   bool         // record what the program writes
 	events []disk.Event // its writes, flushes and marks in this run
+	cuts   cuts
 
 	search search // scratch of the computation of outcomes
 }
@@ -147,6 +148,7 @@ func (d *lazy) reset() {
 	}
 	d.at, d.calls, d.abort = 0, 0, nil
 	d.events = d.events[:0]
+	d.cuts.reset(d.prefix)
 }
 
 // Size implements [disk.Device].
@@ -157,7 +159,8 @@ func (d *lazy) Flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.abort == nil && d.keep {
-		d.events = append(d.events, disk.Event{Kind: disk.EventFlush})
+		d.cuts.flush(d)
+		d.event(disk.Event{Kind: disk.EventFlush})
 	}
 	return d.abort
 }
@@ -167,7 +170,7 @@ func (d *lazy) mark(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.abort == nil && d.keep {
-		d.events = append(d.events, disk.Event{Kind: disk.EventMark, Mark: text})
+		d.event(disk.Event{Kind: disk.EventMark, Mark: text})
 	}
 }
 
@@ -422,7 +425,7 @@ func (d *lazy) WriteAt(p []byte, off int64) (int, error) {
 // write writes whole sectors.
 func (d *lazy) write(p []byte, off int64) {
 	if d.keep {
-		d.events = append(d.events, disk.Event{Kind: disk.EventWrite, Off: off, Data: slices.Clone(p)})
+		d.event(disk.Event{Kind: disk.EventWrite, Off: off, Data: slices.Clone(p)})
 	}
 	for done := int64(0); done < int64(len(p)); done += d.sector {
 		s := (off + done) >> d.log2
@@ -493,8 +496,15 @@ func describe(op byte, n int, places []int64, calls uint64) string {
 	return fmt.Sprintf("%s of %d bytes at %v (after reads %08x)", what, n, places, uint32(calls>>32^calls))
 }
 
+// event records what the program did.
+func (d *lazy) event(e disk.Event) {
+	d.events = append(d.events, e)
+	d.cuts.event(d.at)
+}
+
 // take applies the chosen outcome.
 func (d *lazy) take(st *step) {
+	d.cuts.step(d)
 	if st.op == 'd' {
 		d.decay.settle(st.parts, st.out[st.chosen].hits)
 		d.at++
@@ -512,11 +522,14 @@ func (d *lazy) stop(err error) error {
 }
 
 // states is how many states the run stands for.
-func (d *lazy) states() *big.Int {
-	if d.at == 0 {
+func (d *lazy) states() *big.Int { return d.statesAt(d.at) }
+
+// statesAt is how many states take the first n steps of the path.
+func (d *lazy) statesAt(n int) *big.Int {
+	if n == 0 {
 		return d.sp.total
 	}
-	return &d.steps[d.at-1].states
+	return &d.steps[n-1].states
 }
 
 // weigh computes how many states take the path up to and with the n-th step.

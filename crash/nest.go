@@ -10,21 +10,21 @@ import (
 	"holdfast/disk"
 )
 
-// nest is the space of a crash inside the run that the device has just made: what the run
-// found, with flushed over it, and on top those of inFlight, of which each is
+// nest is the space of a crash at a cut of the run that the device has just made: what the run
+// found up to there, with flushed over it, and on top those of inFlight, of which each is
 // what the model makes of it. What the outer crash left undecided stays so.
-func (d *lazy) nest(flushed []patch, inFlight []disk.Event, opt *Options) (*space, error) {
+func (d *lazy) nest(c *cut, flushed []patch, inFlight []disk.Event, opt *Options) (*space, error) {
 	outer := d.sp
 	sector := int64(outer.sector)
 	added := sectorCount(inFlight, sector)
 	s := &space{
 		base: outer.base, sector: outer.sector,
-		vars: append(make([]variable, 0, len(outer.vars)+added), outer.vars...), mask: slices.Clone(d.mask), grp: slices.Clone(d.grp),
-		total: new(big.Int).Set(d.states()), levels: append(slices.Clip(outer.levels), len(outer.vars)),
+		vars: append(make([]variable, 0, len(outer.vars)+added), outer.vars...), mask: slices.Clone(c.mask), grp: slices.Clone(c.grp),
+		total: new(big.Int).Set(d.statesAt(c.at)), levels: append(slices.Clip(outer.levels), len(outer.vars)),
 	}
 	if outer.decay != nil {
 		s.decay = &decay{}
-		s.decay.set(&d.decay)
+		s.decay.set(&c.decay)
 		s.healed = maps.Clone(outer.healed)
 		if s.healed == nil {
 			s.healed = map[int64]struct{}{}
@@ -42,21 +42,22 @@ func (d *lazy) nest(flushed []patch, inFlight []disk.Event, opt *Options) (*spac
 	index := make(map[int64]int, len(outer.chains)+added)
 	s.chains = make([]chain, 0, len(outer.chains)+added)
 	for i := range outer.chains {
-		c := &outer.chains[i]
-		if over[c.sector] != nil {
+		under := &outer.chains[i]
+		at := under.sector
+		if over[at] != nil {
 			continue
 		}
-		if is, ok := c.settled(d.mask); ok && is.data != nil {
-			if _, _, ok := c.above(d.mask, c.top); ok && s.decay != nil {
-				s.healed[c.sector] = struct{}{}
+		if is, ok := under.settled(c.mask); ok && is.data != nil {
+			if _, _, ok := under.above(c.mask, under.top); ok && s.decay != nil {
+				s.healed[at] = struct{}{}
 			}
-			over[c.sector] = is
+			over[at] = is
 			continue
 		}
-		index[c.sector] = len(s.chains)
-		s.chains = append(s.chains, *c)
-		c = &s.chains[len(s.chains)-1]
-		c.layers = slices.Clip(c.layers) // a layer put on them makes them another slice
+		index[at] = len(s.chains)
+		s.chains = append(s.chains, *under)
+		top := &s.chains[len(s.chains)-1].layers
+		*top = slices.Clip(*top) // a layer put on them makes them another slice
 	}
 	below := func(at int64) content {
 		if is := over[at]; is != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -9,6 +10,8 @@ import (
 
 	"holdfast/crash"
 )
+
+var goldenDecay = flag.Int("decay", 0, "golden workloads: with so many sectors decayed at the crash, and crashes inside recovery to the fixpoint")
 
 // TestGolden explores every golden workload completely, with torn and bad sectors, for both
 // sector sizes: every legal crash state opens as the state after some prefix of the
@@ -33,7 +36,11 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				explore(t, x)
+				if *goldenDecay > 0 {
+					exploreAs(t, x, crash.Options{Bad: true, Decay: *goldenDecay, Nested: crash.Fixpoint})
+				} else {
+					explore(t, x)
+				}
 			})
 		}
 	}
