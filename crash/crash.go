@@ -272,7 +272,7 @@ type LabelCount struct {
 
 // NestedReport is about crashes inside the check's own writes.
 type NestedReport struct {
-	Points     int // crash points inside leaves
+	Points     int // crash points inside runs, each once for all runs that are the same up to it
 	Distinct   int // of these, explored; the others were seen before at the same outer point
 	Leaves     int
 	Incomplete int // points whose certificate does not hold

@@ -43,6 +43,6 @@
 //
 // The package imports package disk only. Start with crash.go (the types), then space.go (what
 // the states are), lazy.go (the device), search.go (the outcomes of a read), boxes.go (sets of
-// states), explore.go. decay.go has the sectors that went bad, nest.go the crashes
-// inside the check. count.go stands apart on purpose.
+// states), explore.go. decay.go has the sectors that went bad, cuts.go, nest.go and
+// digest.go the crashes inside the check. count.go stands apart on purpose.
 package crash
