@@ -1,6 +1,12 @@
 package disk
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrOneReplica is why something is reported that nobody has to miss: its other replica has it.
+var ErrOneReplica = errors.New("one copy is damaged or stale")
 
 // Copy is what was found of one replica of a place, and what became of it.
 type Copy uint8

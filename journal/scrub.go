@@ -122,7 +122,7 @@ func (l *Log) scrubHeads(r *ScrubReport, heal bool) (bad [2]bool, err error) {
 			}
 			lost := copies[0] == disk.CopyLost || copies[1] == disk.CopyLost
 			wrote = wrote || heal
-			r.Parts = append(r.Parts, Part{Head: true, Copy: i, Block: no, Err: errReplica, Copies: copies, Healed: !lost})
+			r.Parts = append(r.Parts, Part{Head: true, Copy: i, Block: no, Err: disk.ErrOneReplica, Copies: copies, Healed: !lost})
 			continue
 		case !damaged(err) && !errors.Is(err, layout.ErrCorrupt):
 			return bad, err
@@ -184,8 +184,6 @@ func (l *Log) healHeads(r *ScrubReport, bad [2]bool, lost bool) error {
 	}
 	return nil
 }
-
-var errReplica = errors.New("one copy is damaged or stale")
 
 // damaged reports whether err says that the device does not give what was stored on it.
 func damaged(err error) bool {

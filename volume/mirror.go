@@ -67,6 +67,23 @@ func replicaSuper(dev disk.Device, file int) (*layout.Superblock, error) {
 	return s, nil
 }
 
+// Half is what a file of a mirror says of itself.
+type Half struct {
+	Replica int  // 0 or 1
+	Alone   bool // it was changed without its twin
+}
+
+// HalfOf looks at one file of a mirror.
+//
+// Errors: MirrorError if it is none, those of ReadSuperblock, and ErrTruncated.
+func HalfOf(dev disk.Device) (Half, error) {
+	s, err := replicaSuper(dev, 0)
+	if err != nil {
+		return Half{}, err
+	}
+	return Half{int(s.Replica), eventsAlone(s.MirrorEvents)}, nil
+}
+
 func isMirror(s *layout.Superblock) bool { return s.MirrorSet != [16]byte{} }
 
 // twin is one replica as the mirror sees it. Its superblocks are those of replica 0, whichever it
@@ -158,7 +175,7 @@ func Mirror(files [2]disk.Device, o Assembly) (disk.Device, error) {
 		case errors.As(err, &me):
 			return nil, err
 		case err != nil:
-			return nil, &MirrorError{File: i, Why: err.Error(), Stale: !errors.Is(err, ErrTruncated)}
+			return nil, &MirrorError{File: i, Why: err.Error(), Stale: replaceable(f, err, files[1-i])}
 		}
 		supers[i] = s
 	}
@@ -183,6 +200,16 @@ func Mirror(files [2]disk.Device, o Assembly) (disk.Device, error) {
 		}
 	}
 	return disk.NewStableWith(twins[0], twins[1], opt), nil
+}
+
+// replaceable answers whether a resync can make a file of a mirror, of which err says what is wrong,
+// anew from the other one.
+func replaceable(f disk.Device, err error, other disk.Device) bool {
+	if errors.Is(err, ErrTruncated) || !isMedia(err) && !isBlank(f) {
+		return false
+	}
+	s, err := replicaSuper(other, 0)
+	return err == nil && f.Size() >= int64(s.Blocks)*int64(s.BlockSize)
 }
 
 // sameMirror answers whether two superblocks are of the two replicas of one mirror.

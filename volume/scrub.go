@@ -235,7 +235,7 @@ func (s *scrubber) judge(u Use, copies [2]disk.Copy, err error) error {
 		s.mu.Unlock()
 	}
 	if healed || lost {
-		s.found(Damage{Use: u, Why: "one copy is damaged or stale", Copies: copies, Healed: !lost})
+		s.found(Damage{Use: u, Why: disk.ErrOneReplica.Error(), Copies: copies, Healed: !lost})
 	}
 	return nil
 }

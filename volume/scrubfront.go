@@ -40,7 +40,7 @@ func ScrubFront(dev disk.Device, s *layout.Superblock, look bool) ([]Damage, err
 			copies, lost = journal.Unhealed(copies), true
 		}
 		wrote = wrote || !look
-		list = append(list, Damage{Use: u, Why: "one copy is damaged or stale", Copies: copies, Healed: !lost})
+		list = append(list, Damage{Use: u, Why: disk.ErrOneReplica.Error(), Copies: copies, Healed: !lost})
 		return nil
 	}
 	for i := 0; i < 2 && g.RunBlocks > 0; i++ {

@@ -19,7 +19,8 @@ import (
 
 // A mounted image is locked, so what others want to know of it, or done to it, they ask of the
 // process that serves it: over a Unix socket, mode 0600, in a directory of the user alone. Its name
-// is made of the device and inode of the image's file, so that every path of the file leads there.
+// is made of the device and inode of the image's file, so that every path of the file leads there; of
+// a mirror each file has one.
 // The client sends one line of JSON, the server answers with lines of JSON, the last of which has a
 // result or an error; who hangs up takes the request back.
 
@@ -82,24 +83,16 @@ func ownDir(dir string) error {
 // serveControl answers requests about an image that is open for writing, until stop is called, which
 // takes back what is under way. Where there is no place for a socket nobody can ask.
 func serveControl(im *image) (stop func()) {
-	name, err := controlName(im.name, imageOffset.n)
-	if err != nil {
-		return func() {}
-	}
-	for _, dir := range controlDirs() {
-		if ownDir(dir) != nil {
+	c := &controller{im: im}
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	var sockets []net.Listener
+	for _, f := range im.file.files {
+		l := listenControl(f.name)
+		if l == nil {
 			continue
 		}
-		path := filepath.Join(dir, name)
-		_ = os.Remove(path) // the lock of the image is ours: it is of a server that was killed
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			continue
-		}
-		_ = os.Chmod(path, 0o600)
-		c := &controller{im: im}
-		ctx, cancel := context.WithCancel(context.Background())
-		var group sync.WaitGroup
+		sockets = append(sockets, l)
 		group.Go(func() {
 			for {
 				conn, err := l.Accept()
@@ -109,13 +102,34 @@ func serveControl(im *image) (stop func()) {
 				group.Go(func() { c.answer(ctx, conn) })
 			}
 		})
-		return func() {
+	}
+	return func() {
+		for _, l := range sockets {
 			_ = l.Close() // it removes the socket
-			cancel()
-			group.Wait()
+		}
+		cancel()
+		group.Wait()
+	}
+}
+
+// listenControl is the socket of a file of an image, nil if there is no place for one.
+func listenControl(file string) net.Listener {
+	name, err := controlName(file, imageOffset.n)
+	if err != nil {
+		return nil
+	}
+	for _, dir := range controlDirs() {
+		if ownDir(dir) != nil {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		_ = os.Remove(path) // the lock of the image is ours: it is of a server that was killed
+		if l, err := net.Listen("unix", path); err == nil {
+			_ = os.Chmod(path, 0o600)
+			return l
 		}
 	}
-	return func() {}
+	return nil
 }
 
 // controller answers for one image.

@@ -57,7 +57,8 @@ place: a write that never happened). A sector that cannot be read at all is beyo
 garbage is its closest relative here, and dm-flakey(4) has the real thing for block devices.
 
 --undo-file UNDO writes down first, and durably, what --undo UNDO puts back. An image that
-somebody has open is refused.`,
+somebody has open is refused. Of a mirror (--mirror FILE) one of the two files is damaged, as
+--replica says; the line names it, and it is what --undo takes.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.byBlock = cmd.Flags().Changed("block")
@@ -157,5 +158,5 @@ func (o *faultOptions) run(cmd *cobra.Command, name, inside string) (err error) 
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return o.report(cmd, name, t, plan, o.byBlock || inside != "")
+	return o.report(cmd, t.name, t, plan, o.byBlock || inside != "")
 }

@@ -14,9 +14,12 @@ import (
 
 // faultTarget is an image that is to be damaged.
 type faultTarget struct {
-	file    *disk.File
+	files   *imageDevice
+	file    *disk.File  // the one that is damaged
 	dev     disk.Device // one replica of what is in it, read-only
 	super   *layout.Superblock
+	runs    [2]bool // the runs of the log that the replica keeps
+	name    string  // of the file
 	g       layout.Geometry
 	v       *volume.Volume // what it holds, read-only; nil if it cannot be opened
 	why     error          // why it cannot
@@ -24,46 +27,57 @@ type faultTarget struct {
 }
 
 func openTarget(name string, write bool, replica int) (*faultTarget, error) {
-	f, err := openFile(name, write)
+	d, err := openDeviceWith(name, write, volume.Assembly{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
-	t := &faultTarget{file: f}
-	if t.dev, t.super, err = assembleFault(f); err == nil {
-		t.g, err = layout.NewGeometry(t.super)
+	t := &faultTarget{files: d, file: d.files[0].File, name: name}
+	if err := t.assemble(replica); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), d.Close())
 	}
-	if err == nil && replica == 1 && (t.super.Copies != 2 || degraded) {
-		err = errors.New("it has one copy of each block, --replica 0")
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
-	}
-	t.replica = int64(replica) * int64(t.g.Blocks) * int64(t.g.BlockSize)
 	t.v, t.why = volume.Open(t.dev, volume.Options{ReadOnly: true, CacheBytes: 16 << 20})
 	return t, nil
 }
 
-// assembleFault is volume.Assemble for an image that is to be damaged: of a mirror one file.
-func assembleFault(f *disk.File) (disk.Device, *layout.Superblock, error) {
-	var dev disk.Device = f
-	if degraded {
-		var err error
-		if dev, err = volume.Alone(f, volume.Assembly{ReadOnly: true}); err != nil {
-			return nil, nil, err
+// assemble finds the replica that is to be damaged, and what all of them hold.
+func (t *faultTarget) assemble(replica int) (err error) {
+	if t.dev, t.super, err = volume.Assemble(t.files.Device, volume.Assembly{ReadOnly: true}); err != nil {
+		return halfMirror(err)
+	}
+	if t.g, err = layout.NewGeometry(t.super); err != nil {
+		return err
+	}
+	if replica == 1 && (t.super.Copies != 2 || degraded) {
+		return errors.New("it has one copy of each block, --replica 0")
+	}
+	t.runs = [2]bool{true, true}
+	switch {
+	case degraded:
+		h, err := volume.HalfOf(t.file)
+		if err != nil {
+			return err
 		}
+		t.runs[1-h.Replica] = h.Alone
+	case len(t.files.files) == 2: // whichever was named first
+		h, err := volume.HalfOf(t.file)
+		if err != nil {
+			return err
+		}
+		f := t.files.files[h.Replica^replica]
+		t.file, t.name = f.File, f.name
+		t.runs[1-replica] = false
+	case t.super.Copies == 2:
+		t.replica = int64(replica) * int64(t.g.Blocks) * int64(t.g.BlockSize)
+		t.runs[1-replica] = false
 	}
-	dev, s, err := volume.Assemble(dev, volume.Assembly{ReadOnly: true})
-	if errors.Is(err, volume.ErrHalfMirror) {
-		err = fmt.Errorf("%w (--degraded damages this one)", err)
-	}
-	return dev, s, err
+	return nil
 }
 
 func (t *faultTarget) close() error {
 	if t.v != nil {
 		_ = t.v.Close() // it holds nothing that is not on the device
 	}
-	return t.file.Close()
+	return t.files.Close()
 }
 
 // pick is a block to be damaged, and what it holds.
@@ -122,7 +136,7 @@ func (t *faultTarget) pick(o *faultOptions, inside string, random *rand.Rand) ([
 		return nil, err
 	}
 	if inside == "" {
-		log, err := t.log(o.replica)
+		log, err := t.log()
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +168,7 @@ func (t *faultTarget) pick(o *faultOptions, inside string, random *rand.Rand) ([
 
 // log is the blocks of the log that recovery needs. A log that was closed has none; of two copies
 // each has one of the runs.
-func (t *faultTarget) log(replica int) ([]volume.Use, error) {
+func (t *faultTarget) log() ([]volume.Use, error) {
 	if t.g.RunBlocks == 0 {
 		return nil, nil
 	}
@@ -165,7 +179,7 @@ func (t *faultTarget) log(replica int) ([]volume.Use, error) {
 	var list []volume.Use
 	per := uint64(t.g.BlockSize / t.g.SectorSize)
 	for run := range 2 {
-		if t.super.Copies == 2 && run != replica {
+		if !t.runs[run] {
 			continue
 		}
 		last := uint64(0)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"holdfast/disk"
@@ -27,7 +26,6 @@ type image struct {
 	*volume.Volume
 	name string
 	file *imageDevice
-	stat os.FileInfo // which file it is
 
 	blockSize int
 	blocks    uint64       // of one copy, its structure included
@@ -53,10 +51,6 @@ func openImageWith(name string, write bool, look func(dev disk.Device, s *layout
 }
 
 func newImage(f *imageDevice, name string, write bool, look func(dev disk.Device, s *layout.Superblock) error) (*image, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
 	dev, s, err := volume.Assemble(f.Device, volume.Assembly{ReadOnly: !write})
 	err = halfMirror(err)
 	if err != nil && volume.Backup(f.Device, err) != nil {
@@ -77,7 +71,7 @@ func newImage(f *imageDevice, name string, write bool, look func(dev disk.Device
 		return nil, err
 	}
 	replicas, _ := dev.(*disk.Stable)
-	return &image{v, name, f, st, fs.BlockSize, s.Blocks, replicas}, nil
+	return &image{v, name, f, fs.BlockSize, s.Blocks, replicas}, nil
 }
 
 // openFile opens and locks the file of an image.
@@ -98,6 +92,15 @@ type inUseError struct{ name, hint string }
 
 func (e *inUseError) Error() string        { return e.name + ": in use by another process" + e.hint }
 func (e *inUseError) Is(target error) bool { return target == disk.ErrInUse }
+
+// size is how many bytes of a file the image takes, in front of and behind which there may be others.
+func (im *image) size() uint64 {
+	n := im.blocks * uint64(im.blockSize)
+	if im.replicas != nil && len(im.file.files) == 1 { // both halves
+		n *= 2
+	}
+	return n
+}
 
 // close makes every change durable; a command that changed the image succeeds only if it does.
 func (im *image) close(err error) error {

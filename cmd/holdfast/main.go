@@ -111,10 +111,7 @@ of them failed; 2 wrong command line. fsck and crash have their own.`,
 	root.PersistentFlags().Var(&imageOffset, "offset", "where in the file the image begins (inside a partitioned disk)")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		offsetGiven = cmd.Flags().Changed("offset")
-		if mirrorName != "" && degraded {
-			return usage("--mirror and --degraded: one of them")
-		}
-		return nil
+		return mirrorUsage(cmd)
 	}
 	root.AddCommand(
 		mkfsCommand(), fsckCommand(), faultCommand(), scrubCommand(),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,33 @@ func mirrorFlags(root *cobra.Command) {
 // imageDevice is what an image is read from and written to: its file, or both files of a mirror.
 type imageDevice struct {
 	disk.Device
-	files []*disk.File
+	files []imageFile
+}
+
+// imageFile is a file of an image: both of a mirror are one.
+type imageFile struct {
+	*disk.File
+	name string
+	stat os.FileInfo // which file it is
+}
+
+// add opens and locks one more file.
+func (d *imageDevice) add(name string, write bool) (*disk.File, error) {
+	f, err := openFile(name, write)
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	d.files = append(d.files, imageFile{f, name, st})
+	return f, nil
+}
+
+// is answers whether st is one of the files.
+func (d *imageDevice) is(st os.FileInfo) bool {
+	return slices.ContainsFunc(d.files, func(f imageFile) bool { return os.SameFile(st, f.stat) })
 }
 
 func (d *imageDevice) Close() error {
@@ -42,13 +69,17 @@ func (d *imageDevice) Close() error {
 
 // openDevice opens and locks what an image lies in. A mirror, or a file of one, is assembled.
 func openDevice(name string, write bool) (*imageDevice, error) {
+	return openDeviceWith(name, write, volume.Assembly{ReadOnly: !write})
+}
+
+// openDeviceWith is openDevice that puts the files together in a way of its own.
+func openDeviceWith(name string, write bool, how volume.Assembly) (*imageDevice, error) {
 	d := &imageDevice{}
-	f, err := openFile(name, write)
+	f, err := d.add(name, write)
 	if err != nil {
 		return nil, err
 	}
-	d.Device, d.files = f, []*disk.File{f}
-	how := volume.Assembly{ReadOnly: !write}
+	d.Device = f
 	switch {
 	case degraded:
 		d.Device, err = volume.Alone(f, how)
@@ -71,15 +102,14 @@ func (d *imageDevice) second(name string, write bool) (files [2]disk.Device, err
 	if err := notTheSame(name, mirrorName); err != nil {
 		return files, err
 	}
-	f, err := openFile(mirrorName, write)
+	f, err := d.add(mirrorName, write)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s: %w (--degraded opens %s without it, scrub --resync makes it anew)", mirrorName, cause(err), name)
+		err = fmt.Errorf("%s: %w", mirrorName, cause(err))
+		if _, other := volume.HalfOf(d.files[0]); other == nil {
+			err = fmt.Errorf("%w (--degraded opens %s without it, scrub --resync makes it anew)", err, name)
+		}
 	}
-	if err != nil {
-		return files, err
-	}
-	d.files = append(d.files, f)
-	return [2]disk.Device{d.files[0], f}, nil
+	return [2]disk.Device{d.files[0].File, f}, err
 }
 
 // notTheSame refuses one file as both of a mirror: it would be locked by ourselves.
@@ -91,6 +121,30 @@ func notTheSame(name, second string) error {
 	}
 	return nil
 }
+
+// mirrorUsage refuses the flags where they mean nothing.
+func mirrorUsage(cmd *cobra.Command) error {
+	switch {
+	case mirrorName != "" && degraded:
+		return usage("--mirror and --degraded: one of them")
+	case mirrorName == "" && cmd.Flags().Changed("mirror"):
+		return usage("--mirror: the name of the other file is empty")
+	}
+	for c := cmd; c != nil; c = c.Parent() {
+		if !slices.Contains(imageless, c.Name()) || !c.HasParent() {
+			continue
+		}
+		for _, flag := range []string{"mirror", "degraded", "offset"} {
+			if cmd.Flags().Changed(flag) {
+				return &statusError{usageStatus(cmd), fmt.Errorf("--%s: %s opens no image", flag, c.Name())}
+			}
+		}
+	}
+	return nil
+}
+
+// imageless are the commands that open no image.
+var imageless = []string{"crash", "umount", "version", "man", "completion", "help"}
 
 // mirrorError says which file an error of a mirror speaks of, and what to do.
 func mirrorError(err error, names [2]string) error {

@@ -41,6 +41,7 @@ Options of -o, separated by commas:
                      was not fsynced is no longer the order in which it was written
   ordering_log=FILE  write down in which order the requests took effect, as --ordering-log
   offset=SIZE        where in the file the image begins, as --offset
+  mirror=FILE        the second file of a mirror, as --mirror; degraded opens one without the other
   dev suid noexec    device nodes and set-user-ID bits are ignored unless these are given
   remount            change a mount that is there: ro, rw, dev, suid, exec and their opposites
   default_permissions noatime  are always so; relatime, strictatime, defaults, auto, user, nofail and x-...
@@ -69,6 +70,9 @@ allow_other, dev and suid then hold for root unless noallow_other, nodev or nosu
 				if err := m.options.parse(list); err != nil {
 					return err
 				}
+			}
+			if err := mirrorUsage(cmd); err != nil { // options name them, too
+				return err
 			}
 			if readOnly {
 				m.options.readOnly = true

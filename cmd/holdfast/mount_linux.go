@@ -37,13 +37,32 @@ func runMount(cmd *cobra.Command, m *mountArgs) error {
 	return errors.Join(im.close(serve(cmd, m, im, readOnly)), im.there())
 }
 
-// there says if the file is no longer found by its name: then what was done to it is lost with it.
+// there says if a file is no longer found by its name: then what was done to it is lost with it.
 func (im *image) there() error {
-	st, err := os.Stat(im.name)
-	if err != nil || os.SameFile(st, im.stat) {
-		return err
+	for _, f := range im.file.files {
+		st, err := os.Stat(f.name)
+		if err != nil {
+			return err
+		}
+		if !os.SameFile(st, f.stat) {
+			return fmt.Errorf("%s: another file has this name by now, and not what was mounted", f.name)
+		}
 	}
-	return fmt.Errorf("%s: another file has this name by now, and not what was mounted", im.name)
+	return nil
+}
+
+// absolute makes the names of the files mean the same in every directory.
+func (im *image) absolute() error {
+	for i := range im.file.files {
+		f := &im.file.files[i]
+		name, err := filepath.Abs(f.name)
+		if err != nil {
+			return err
+		}
+		f.name = name
+	}
+	im.name = im.file.files[0].name
+	return nil
 }
 
 // mountPoint refuses what cannot be mounted on, before the image is opened.
@@ -102,7 +121,9 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 		return err
 	}
 	if inBackground() { // ready leaves the directory in which a relative name means something
-		im.name = source
+		if err := im.absolute(); err != nil {
+			return errors.Join(err, mount.Unmount(), mount.ReleaseAll())
+		}
 	}
 	if !readOnly { // others can open an image that is only read
 		defer serveControl(im)()
@@ -119,7 +140,9 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 	case <-signals:
 		err = unmount(mount)
 	}
-	leaving(im.name) // who wants the image now waits for us
+	for _, f := range im.file.files {
+		leaving(f.name) // who wants the image now waits for us
+	}
 	return errors.Join(err, mount.ReleaseAll())
 }
 

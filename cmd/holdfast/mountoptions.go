@@ -55,6 +55,9 @@ func (o *mountOptions) set(option string) error {
 	case name == "ordering_log" && value != "":
 		o.ordering = value
 		return nil
+	case name == "mirror" && value != "":
+		mirrorName = value
+		return nil
 	case name == "offset":
 		n, err := parseSize(value)
 		if err != nil {
@@ -68,6 +71,8 @@ func (o *mountOptions) set(option string) error {
 	switch name {
 	case "remount":
 		o.remount = true
+	case "degraded":
+		degraded = true
 	case "ro":
 		o.readOnly = true
 	case "rw":

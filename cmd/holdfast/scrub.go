@@ -173,7 +173,7 @@ func scrubImage(ctx context.Context, terminal io.Writer, name string, look bool,
 		}
 		for range replicas.Counts().Repaired { // looking for the superblock has healed it
 			front = append(front, volume.Damage{Use: volume.Use{Purpose: volume.PurposeSuperblock, Block: uint64(layout.SuperOffset(0)) / uint64(sb.BlockSize), Count: 1, Copy: -1},
-				Why: "one copy is damaged or stale", Healed: !look})
+				Why: disk.ErrOneReplica.Error(), Healed: !look})
 		}
 		more, err := volume.ScrubFront(dev, sb, look)
 		front = append(front, more...)

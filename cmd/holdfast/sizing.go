@@ -154,7 +154,7 @@ func describeImage(out io.Writer, name string, filled bool, stats transfer.Stats
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s: %s, UUID %s", name, human(uint64(im.file.Size())), uuidString(s.UUID))
+		fmt.Fprintf(out, "%s: %s, UUID %s", name, human(im.size()), uuidString(s.UUID))
 		if s.Label != "" {
 			fmt.Fprintf(out, ", label %q", s.Label)
 		}

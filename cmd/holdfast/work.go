@@ -95,7 +95,7 @@ func (w *work) operand(arg string) (operand, error) {
 func (w *work) open(name string) (*image, error) {
 	if st, err := os.Stat(name); err == nil {
 		for _, im := range w.images {
-			if os.SameFile(st, im.stat) {
+			if im.file.is(st) {
 				return im, nil
 			}
 		}
