@@ -8,6 +8,7 @@ import (
 	"path"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
@@ -136,10 +137,24 @@ func (d *hostDir) quickXattrs(name string) (m map[string][]byte, ok bool, err er
 	if d.file == nil {
 		return nil, false, nil
 	}
+	if d.bare(name) {
+		return nil, true, nil
+	}
 	p := fmt.Sprintf("/proc/self/fd/%d/%s", d.file.Fd(), name)
 	m, err = collectXattrs(func() ([]string, error) { return xattr.LList(p) },
 		func(name string) ([]byte, error) { return xattr.LGet(p, name) })
 	return m, err == nil, err
+}
+
+// bare answers whether listxattrat(2), which Linux has from 6.13 on, knows that a file has no attributes:
+// most have none, and it walks no path through /proc.
+func (d *hostDir) bare(name string) bool {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return false
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_LISTXATTRAT, d.file.Fd(), uintptr(unsafe.Pointer(p)), unix.AT_SYMLINK_NOFOLLOW, 0, 0, 0)
+	return errno == 0 && n == 0
 }
 
 // quickRead reads a regular file, of which info is what Lstat says, into p with few calls: ok
