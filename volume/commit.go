@@ -100,7 +100,7 @@ func (v *Volume) freeze() (*journal.Tx, error) {
 		last := uint64(0)
 		for _, l := range slices.Sorted(maps.Keys(f)) {
 			p := f[l]
-			sum := layout.Sum(v.seeds.Data(p.block, uint64(ino), gen[ino], l), p.data)
+			sum := v.dataSum(p, ino, gen[ino], l)
 			table, i := v.g.SumPlace(p.block)
 			if b == nil || table != last {
 				if b, err = o.Edit(table, layout.KindSums); err != nil {

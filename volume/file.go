@@ -26,8 +26,10 @@ const (
 // page is a block's worth of file data that is not on the device yet. Its data is never changed
 // once another operation may have seen it: a write replaces the page.
 type page struct {
-	data  []byte
-	block uint64 // where it will go; 0: not decided
+	data   []byte
+	block  uint64 // where it will go; 0: not decided
+	sum    uint32 // CRC-32C of data from seed 0, if summed
+	summed bool
 }
 
 // pages are what the running (or the committing) transaction holds of files' data.
@@ -54,7 +56,7 @@ func (o *op) setPage(ino Ino, logical uint64, p *page) {
 // newPage is a page with unspecified content.
 func (v *Volume) newPage() *page {
 	if p, ok := v.pagePool.Get().(*page); ok {
-		p.block = 0
+		p.block, p.summed = 0, false
 		return p
 	}
 	return &page{data: make([]byte, v.g.BlockSize)}
@@ -262,14 +264,15 @@ func (o *op) content(ino Ino, in *layout.Inode, p []byte) error {
 // setContent makes data the content of a new file; the caller puts the inode.
 func (o *op) setContent(ino Ino, in *layout.Inode, data []byte) error {
 	in.Size = uint64(len(data))
-	return o.writePages(ino, in, data, 0)
+	return o.writePages(ino, in, data, 0, nil)
 }
 
-// writePages puts data into pages at off. What they need is reserved, so that nothing can fail
+// writePages puts data into pages at off: those of ready, one for each whole block from the first on, and others
+// for the rest. What they need is reserved, so that nothing can fail
 // for space later; and those whose block cannot be found without reading the file's map get it
 // now, so that damage is the writer's error and not that of a commit for everybody. The size is
 // the caller's, and so is putting the inode.
-func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) error {
+func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64, ready []*page) error {
 	v := o.v
 	bs := uint64(v.g.BlockSize)
 	end := off + uint64(len(data))
@@ -307,16 +310,22 @@ func (o *op) writePages(ino Ino, in *layout.Inode, data []byte, off uint64) erro
 	for pos := off; pos < end; {
 		l, at := pos/bs, pos%bs
 		n := min(bs-at, end-pos)
-		pg := v.newPage()
+		var pg *page
+		if n == bs && len(ready) > 0 {
+			pg, ready = ready[0], ready[1:]
+			pg.block = 0 // of an attempt that was taken back
+		} else {
+			pg = v.newPage()
+			if n < bs {
+				if err := o.readBlock(ino, in, l, pg.data); err != nil {
+					return err
+				}
+			}
+			copy(pg.data[at:], data[pos-off:pos-off+n])
+		}
 		if old := f[l]; old != nil {
 			pg.block = old.block
 		}
-		if n < bs {
-			if err := o.readBlock(ino, in, l, pg.data); err != nil {
-				return err
-			}
-		}
-		copy(pg.data[at:], data[pos-off:pos-off+n])
 		if now && pg.block == 0 {
 			var err error
 			if pg.block, err = o.unwritten(ino, in, l); err != nil {
@@ -739,6 +748,10 @@ func (v *Volume) appendTo(ino Ino, p []byte) (n int, end int64, err error) {
 func (v *Volume) writeAt(ino Ino, p []byte, off int64) (n int, end int64, err error) {
 	for first := true; first || n < len(p); first = false {
 		part := p[n:min(len(p), n+maxWrite)]
+		var ready []*page
+		if off >= 0 {
+			ready = v.prepare(part, uint64(off)+uint64(n))
+		}
 		err := v.updateNeed(func(o *op) int { return o.needWrite(ino, len(part)) }, func(o *op) error {
 			in, err := o.regular(ino)
 			if err != nil {
@@ -760,7 +773,7 @@ func (v *Volume) writeAt(ino Ino, p []byte, off int64) (n int, end int64, err er
 					return err
 				}
 			}
-			if err := o.writePages(ino, &in, part, at); err != nil {
+			if err := o.writePages(ino, &in, part, at, ready); err != nil {
 				return err
 			}
 			in.Size = max(in.Size, uint64(end))

@@ -138,7 +138,7 @@ func (o *op) stepData() (list []journal.Data, err error) {
 				continue
 			}
 			v.steps.sent[p] = struct{}{}
-			sum := layout.Sum(v.seeds.Data(p.block, uint64(ino), in.Generation, l), p.data)
+			sum := v.dataSum(p, ino, in.Generation, l)
 			b, i, err := o.sumPlace(p.block)
 			if err != nil {
 				return nil, err

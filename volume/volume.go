@@ -45,9 +45,10 @@ type Volume struct {
 	sealing uint64 // sequence of the transaction being committed
 	spare   [][]byte
 
-	background atomic.Bool // a commit that commitSoon began is under way
-	pagePool   sync.Pool   // of *page: what commits are done with
-	todo       []Ino       // whose blocks the operation leaves to be freed
+	background atomic.Bool    // a commit that commitSoon began is under way
+	reseed     *layout.Reseed // of a block
+	pagePool   sync.Pool      // of *page: what commits are done with
+	todo       []Ino          // whose blocks the operation leaves to be freed
 
 	committing      *tx
 	committingPages pages
@@ -86,7 +87,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	if readOnly {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
-	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]wait{},
+	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), reseed: layout.NewReseed(g.BlockSize), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]wait{},
 		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
 	if err := v.openStore(); err != nil {
 		return nil, err
