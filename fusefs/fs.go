@@ -92,12 +92,15 @@ func (f *fileSystem) fillEntry(a volume.Attr, out *fuse.EntryOut) {
 }
 
 // Lookup is the meaning of a name. "." asks for the node itself, by a handle that somebody has kept; it need
-// not be a directory.
+// not be a directory. The kernel asks that only of a node that it does not have: one without a name is not open
+// then, and its Forget is on the way.
 func (f *fileSystem) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	var a volume.Attr
 	var err error
 	if name == "." {
-		a, err = f.v.Getattr(ino(h.NodeId))
+		if a, err = f.v.Getattr(ino(h.NodeId)); err == nil && a.Links == 0 {
+			err = volume.ErrStale
+		}
 	} else {
 		a, err = f.v.Lookup(ino(h.NodeId), name)
 	}
