@@ -55,7 +55,21 @@ func sxTime(t time.Time) fuse.SxTime {
 // SetAttr is chmod(2), chown(2), truncate(2) and utimensat(2), in one operation.
 func (f *fileSystem) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	s := setAttr(in, time.Now())
-	s.Touch = true // chown(2) that names neither sends nothing else
+	// What names nothing is chown(2) of -1, -1, or announces a change of the content (fallocate, copy_file_range):
+	// both take privileges away. So does root who writes a file with these bits and a capability, which cannot be
+	// told from chown; that takes more away than elsewhere.
+	nothing := s == volume.SetAttr{}
+	s.Touch = true
+	if nothing || in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && s.Size != nil && s.Mode == nil {
+		a, err := f.v.Getattr(ino(in.NodeId))
+		if err != nil {
+			return f.status(err)
+		}
+		if mode := withoutPrivileges(a, &in.InHeader); mode != a.Mode {
+			mode &= 07777
+			s.Mode = &mode
+		}
+	}
 	a, err := f.v.Setattr(ino(in.NodeId), s)
 	if err != nil {
 		return f.status(err)

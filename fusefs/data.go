@@ -44,6 +44,11 @@ func (f *fileSystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, pieces [][
 
 // Write is write(2). A file that is open with O_SYNC or O_DSYNC is durable before the answer.
 func (f *fileSystem) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		if err := f.dropPrivileges(&in.InHeader); err != nil {
+			return 0, f.status(err)
+		}
+	}
 	n, err := f.v.Write(ino(in.NodeId), data, int64(in.Offset))
 	if n > 0 && n < len(data) {
 		err = nil // as write(2): what is written counts, the next one says why

@@ -144,7 +144,7 @@ func mountOptions(o Options, root bool) *fuse.MountOptions {
 		EnableSymlinkCaching:     true,
 		// The volume applies the umask, because a default ACL takes its place. Handles of
 		// files (open_by_handle_at, NFS) may name inodes that the kernel has forgotten.
-		ExtraCapabilities: fuse.CAP_DONT_MASK | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_SETXATTR_EXT,
+		ExtraCapabilities: fuse.CAP_DONT_MASK | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_SETXATTR_EXT | fuse.CAP_HANDLE_KILLPRIV_V2,
 		Logger:            log.New(o.Log, "", 0),
 	}
 	if o.Writeback {

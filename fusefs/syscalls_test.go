@@ -357,6 +357,19 @@ func (c *caller) call(name string, a []string) (string, error) {
 		from, to := number(a[1]), number(a[3])
 		n, err := unix.CopyFileRange(fd(0), &from, fd(2), &to, int(number(a[4])), 0)
 		return fmt.Sprint(n), err
+	case "splice": // text from a pipe
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			return "", err
+		}
+		defer unix.Close(pipe[0])
+		n, err := unix.Write(pipe[1], bytesOf(a[1]))
+		unix.Close(pipe[1])
+		if err != nil {
+			return "", err
+		}
+		m, err := unix.Splice(pipe[0], nil, fd(0), nil, n, 0)
+		return fmt.Sprint(m), err
 	case "fsync":
 		return ok(unix.Fsync(fd(0)))
 	case "fdatasync":
