@@ -82,3 +82,49 @@ func put(t *testing.T, d Device, p []byte, off int64) {
 		t.Fatal(err)
 	}
 }
+
+// A run of structures that tell their versions is, of two replicas, the newest of each.
+func TestReadChecksVersions(t *testing.T) {
+	const size = 512
+	table := crc32.MakeTable(crc32.Castagnoli)
+	version := func(p []byte) uint64 { return uint64(p[0]) }
+	content := func(v byte) []byte { // CRC-32C of the whole is Want for every version
+		p := bytes.Repeat([]byte{v}, size)
+		copy(p[size-4:], []byte{0, 0, 0, 0})
+		sum := crc32.Checksum(p[:size-4], table)
+		p[size-4], p[size-3], p[size-2], p[size-1] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
+		return p
+	}
+	want := crc32.Checksum(content(1), table)
+	file := func(versions ...byte) *File {
+		f, err := CreateFile(filepath.Join(t.TempDir(), "f"), int64(len(versions)*size), 0o600, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		for i, v := range versions {
+			put(t, f, content(v), int64(i)*size)
+		}
+		return f
+	}
+	for _, c := range []struct {
+		name string
+		dev  Device
+		want []byte
+	}{
+		{"file", file(1, 2, 3), []byte{1, 2, 3}},
+		{"stable", NewStable(file(1, 2, 3), file(3, 2, 1)), []byte{3, 2, 3}},
+		{"stripe of stable", NewStripe(NewStable(file(1, 2, 3), file(3, 2, 1)), 0, 3*size), []byte{3, 2, 3}},
+		{"overlay over stable", NewOverlay(NewStable(file(1, 2, 3), file(3, 2, 1)), 512), []byte{3, 2, 3}},
+	} {
+		p := make([]byte, 3*size)
+		if _, err := ReadChecks(c.dev, p, size, func(int) Check { return Check{Want: want, Version: version} }, 0); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		for i, v := range c.want {
+			if p[i*size] != v {
+				t.Errorf("%s: structure %d has version %d, want %d", c.name, i, p[i*size], v)
+			}
+		}
+	}
+}
