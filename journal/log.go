@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -379,13 +380,11 @@ const minCopy = 24
 
 // diff lists the ranges in which p differs from base (nil: zero).
 func diff(base, p []byte) []layout.Range {
-	var list []layout.Range
-	same := func(i int) bool {
-		if base == nil {
-			return p[i] == 0
-		}
-		return p[i] == base[i]
+	if base == nil {
+		return diffZero(p)
 	}
+	var list []layout.Range
+	same := func(i int) bool { return p[i] == base[i] }
 	for i := 0; i < len(p); {
 		if i+8 <= len(p) && same8(base, p, i) {
 			i += 8
@@ -416,34 +415,77 @@ func diff(base, p []byte) []layout.Range {
 	return list
 }
 
-// same8 is whether 8 bytes from i on are those of base (nil: zero).
-func same8(base, p []byte, i int) bool {
-	if base == nil {
-		return binary.NativeEndian.Uint64(p[i:]) == 0
+// diffZero is diff from a block of zeros: what is not zero, and gaps that are not worth a range.
+func diffZero(p []byte) []layout.Range {
+	var list []layout.Range
+	for i := 0; ; {
+		i += zeros(p[i:])
+		if i == len(p) {
+			return list
+		}
+		end := i
+		for {
+			n := bytes.IndexByte(p[end:], 0)
+			if n < 0 {
+				end = len(p)
+				break
+			}
+			end += n
+			gap := zeros(p[end:])
+			if gap > mergeGap || end+gap == len(p) {
+				break
+			}
+			end += gap
+		}
+		list = append(list, layout.Range{Off: i, Bytes: p[i:end]})
+		i = end
 	}
+}
+
+// zeros is how many zeros p begins with.
+func zeros(p []byte) int {
+	n := 0
+	for n+8 <= len(p) && binary.NativeEndian.Uint64(p[n:]) == 0 {
+		n += 8
+	}
+	for n < len(p) && p[n] == 0 {
+		n++
+	}
+	return n
+}
+
+// same8 is whether 8 bytes from i on are those of base.
+func same8(base, p []byte, i int) bool {
 	return binary.NativeEndian.Uint64(p[i:]) == binary.NativeEndian.Uint64(base[i:])
 }
 
 // moved is the longest run of p from i on that the base has at one of the shifts.
 func moved(base, p []byte, i int) (from, n int) {
-	if base == nil {
-		return 0, 0
-	}
 	for _, d := range shifts {
-		if i+d < 0 {
+		if i+d < 0 || i+d >= len(base) {
 			continue
 		}
-		k, last := 0, 0
-		for i+k < len(p) && i+k+d < len(base) && p[i+k] == base[i+k+d] {
-			if k++; p[i+k-1] != 0 {
-				last = k // trailing zeros are as well left to the base
-			}
+		k := common(p[i:], base[i+d:])
+		for k > 0 && p[i+k-1] == 0 { // trailing zeros are as well left to the base
+			k--
 		}
-		if last > n {
-			from, n = i+d, last
+		if k > n {
+			from, n = i+d, k
 		}
 	}
 	return from, n
+}
+
+// common is the length of what a and b begin with alike.
+func common(a, b []byte) int {
+	n, most := 0, min(len(a), len(b))
+	for n+8 <= most && binary.NativeEndian.Uint64(a[n:]) == binary.NativeEndian.Uint64(b[n:]) {
+		n += 8
+	}
+	for n < most && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // sectorsOf cuts the payload into sectors in l.buf.

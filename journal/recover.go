@@ -45,6 +45,7 @@ type reader struct {
 	payload []byte
 	records []layout.LogRecord
 	block   []byte
+	peeked  []byte
 	places  [2]int64
 }
 
@@ -325,13 +326,41 @@ func (r *reader) unfinished(records []layout.LogRecord, next, seq uint64) (no ui
 // ahead looks from a position on for a sector that attests seq, as far as the first sector
 // behind a transaction that is missing.
 func (r *reader) ahead(pos, seq uint64) (uint64, bool, error) {
-	for i := range r.sectors/4 + 1 {
-		_, ok, err := r.read(want{pos: pos + i, attests: seq})
+	end := pos + r.sectors/4 + 1
+	for pos += r.void(pos, end, seq); pos < end; pos += 1 + r.void(pos+1, end, seq) {
+		_, ok, err := r.read(want{pos: pos, attests: seq})
 		if err != nil || ok {
-			return pos + i, ok, err
+			return pos, ok, err
 		}
 	}
 	return 0, false, nil
+}
+
+// maxPeek is how much of a run is looked at at once, in bytes.
+const maxPeek = 128 << 10
+
+// void is how many sectors from a position on, below end, hold nothing in either run that could
+// attest seq, as far as that can be seen without a checked read of each. Every open looks at a
+// quarter of the log.
+func (r *reader) void(pos, end, seq uint64) (n uint64) {
+	size := uint64(r.g.SectorSize)
+	for pos+n < end {
+		at := (pos + n) % r.sectors
+		k := min(end-pos-n, r.sectors-at, maxPeek/size)
+		r.peeked = slices.Grow(r.peeked[:0], int(2*k*size))[:2*k*size]
+		a, b := r.peeked[:k*size], r.peeked[k*size:]
+		if disk.Peek(r.dev, a, runOffset(r.g, 0)+int64(at*size)) != nil || disk.Peek(r.dev, b, runOffset(r.g, 1)+int64(at*size)) != nil {
+			return n
+		}
+		for i := range k {
+			r.want = want{pos: pos + n + i, attests: seq}
+			if r.accepts(a[i*size:(i+1)*size]) || r.accepts(b[i*size:(i+1)*size]) {
+				return n + i
+			}
+		}
+		n += k
+	}
+	return n
 }
 
 // damage answers whether the log goes on behind the head: a sector there that attests a later
