@@ -72,6 +72,7 @@ func CheckExtents(p []byte, n int, leaf bool, low, high uint64, g *Geometry, wha
 		return Corrupt(what, block, 0, fmt.Sprintf("%d entries", n), fmt.Sprintf("at most %d", len(p)/ExtentSize))
 	}
 	next := low
+	var from, to uint64 // what a file may own of the group of the entry before
 	for i := range n {
 		e := GetExtent(p, i)
 		length := uint64(e.Len)
@@ -85,10 +86,15 @@ func CheckExtents(p []byte, n int, leaf bool, low, high uint64, g *Geometry, wha
 			return Corrupt(what, block, i*ExtentSize, fmt.Sprintf("entry %d (%v)", i, e),
 				fmt.Sprintf("sorted entries in %d to %d", low, high))
 		}
-		first, ok1 := g.GroupOf(e.Block)
-		last, ok2 := g.GroupOf(e.Block + length - 1)
-		if !ok1 || !ok2 || first != last || !g.Allocatable(e.Block) {
-			return Corrupt(what, block, i*ExtentSize, fmt.Sprintf("entry %d (%v)", i, e), "blocks of one group behind its tables")
+		if e.Block < from || e.Block+length > to {
+			group, ok := g.GroupOf(e.Block)
+			if ok {
+				start := g.GroupStart(group)
+				from, to = start+g.GroupTables(group), start+g.GroupLen(group)
+			}
+			if !ok || e.Block < from || e.Block+length > to {
+				return Corrupt(what, block, i*ExtentSize, fmt.Sprintf("entry %d (%v)", i, e), "blocks of one group behind its tables")
+			}
 		}
 		next = e.Logical + length
 	}

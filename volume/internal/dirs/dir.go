@@ -35,7 +35,7 @@ type Dir struct {
 	hash func(name []byte) uint64 // by the key
 	hint *Hint                    // nil until there is one; see hints
 
-	ext layout.Extent // the last one found, for mapped; Len 0: none
+	ext [2]layout.Extent // the last one found, for mapped, of leaves and of the space map; Len 0: none
 
 	// mark is the beginning of a record, as the last call of Next has found it: the next one
 	// need not walk there again.

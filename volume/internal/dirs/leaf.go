@@ -169,15 +169,19 @@ func (l *leaf) remove(off int) (left, largest int, err error) {
 
 // lookup is the extent that holds a logical block or, with found = false, a hole from there on.
 func (d *Dir) lookup(logical uint64) (e layout.Extent, found bool, err error) {
-	if d.ext.Len > 0 && logical >= d.ext.Logical && logical < d.ext.End() {
-		return d.ext, true, nil
+	last := &d.ext[0]
+	if logical >= layout.SpaceBase {
+		last = &d.ext[1]
+	}
+	if last.Len > 0 && logical >= last.Logical && logical < last.End() {
+		return *last, true, nil
 	}
 	e, found, err = extents.Lookup(d.s, d.g, d.ino, d.in, logical)
 	if err == nil && found {
 		if e.Unwritten {
 			return e, false, d.badInode(144, fmt.Sprintf("extent %v", e), "no unwritten blocks in a directory")
 		}
-		d.ext = e
+		*last = e
 	}
 	return e, found, err
 }
@@ -289,13 +293,13 @@ func (d *Dir) newMapped(logical uint64) (uint64, []byte, error) {
 		return 0, nil, err
 	}
 	d.in.Blocks++
-	d.ext = layout.Extent{}
+	clear(d.ext[:])
 	return no, p, extents.Insert(d.s, d.g, d.ino, d.in, layout.Extent{Logical: logical, Block: no, Len: 1})
 }
 
 // dropMapped unmaps and frees a block.
 func (d *Dir) dropMapped(no, logical uint64) error {
-	d.ext = layout.Extent{}
+	clear(d.ext[:])
 	if _, err := extents.Remove(d.s, d.g, d.ino, d.in, logical, 1); err != nil {
 		return err
 	}
@@ -304,7 +308,7 @@ func (d *Dir) dropMapped(no, logical uint64) error {
 
 // dropRange unmaps and frees all blocks of a range of n logical blocks.
 func (d *Dir) dropRange(logical, n uint64) error {
-	d.ext = layout.Extent{}
+	clear(d.ext[:])
 	removed, err := extents.Remove(d.s, d.g, d.ino, d.in, logical, n)
 	if err != nil {
 		return err

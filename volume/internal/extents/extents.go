@@ -10,44 +10,35 @@ func Lookup(s Store, g *layout.Geometry, ino uint64, in *layout.Inode, logical u
 	if logical >= layout.MaxLogical {
 		return e, false, ErrRange
 	}
-	t := &tree{s, g, ino, in}
-	if in.Depth == 0 {
-		return t.inline(logical)
-	}
-	path, err := t.descend(logical, false)
-	if err != nil {
-		return e, false, err
-	}
-	leaf := path[len(path)-1]
-	i := leaf.find(logical)
-	if i >= 0 && leaf.ents[i].End() > logical {
-		return leaf.ents[i], true, nil
-	}
-	end := leaf.high
-	if logical < leaf.low {
-		end = leaf.low
-	}
-	if i+1 < len(leaf.ents) {
-		end = leaf.ents[i+1].Logical
-	}
-	return layout.Extent{Logical: logical, Len: uint32(min(end-logical, layout.MaxExtentLen))}, false, nil
-}
-
-// inline is Lookup where all extents lie in the inode; nothing is decoded that is not needed.
-func (t *tree) inline(logical uint64) (e layout.Extent, found bool, err error) {
+	t := tree{s, g, ino, in}
 	if err := t.checkRoot(); err != nil {
 		return e, false, err
 	}
-	end := uint64(layout.MaxLogical)
-	for i := range int(t.in.Extents) {
-		e := layout.GetExtent(t.in.Inline[:], i)
-		if e.Logical > logical {
-			end = e.Logical
-			break
+	// Nothing is decoded that is not needed: lookups are many.
+	a, low, high := area{in.Inline[:], int(in.Extents)}, uint64(0), uint64(layout.MaxLogical)
+	i := a.find(logical)
+	for height := int(in.Depth) - 1; height >= 0; height-- {
+		e := a.get(max(0, i))
+		low = e.Logical
+		if k := max(0, i) + 1; k < a.n {
+			high = a.get(k).Logical
 		}
-		if e.End() > logical {
+		if a, err = t.read(e.Block, height, low, high); err != nil {
+			return layout.Extent{}, false, err
+		}
+		i = a.find(logical)
+	}
+	if i >= 0 {
+		if e := a.get(i); e.End() > logical {
 			return e, true, nil
 		}
+	}
+	end := high
+	if logical < low {
+		end = low
+	}
+	if i+1 < a.n {
+		end = a.get(i + 1).Logical
 	}
 	return layout.Extent{Logical: logical, Len: uint32(min(end-logical, layout.MaxExtentLen))}, false, nil
 }

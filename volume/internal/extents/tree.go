@@ -3,6 +3,7 @@ package extents
 import (
 	"errors"
 	"fmt"
+	"sort"
 
 	"holdfast/layout"
 )
@@ -87,50 +88,68 @@ func (t *tree) checkRoot() error {
 // child decodes child i of n.
 func (t *tree) child(n *node, i int) (*node, error) {
 	e := n.ents[i]
-	p, err := t.s.Read(e.Block, layout.KindExtents)
-	if err != nil {
-		return nil, err
-	}
-	if err := layout.CheckHeader(p, e.Block, layout.KindExtents, t.ino, e.Logical); err != nil {
-		return nil, err
-	}
-	const what = "extent index"
-	h := layout.DecodeHeader(p)
 	c := &node{block: e.Block, height: n.height - 1, low: e.Logical, high: n.high, idx: i}
 	if i+1 < len(n.ents) {
 		c.high = n.ents[i+1].Logical
 	}
-	switch {
-	case h.Count == 0 || uint64(h.Count) > uint64(layout.NodeEntries(len(p))):
-		return nil, layout.Corrupt(what, e.Block, 4, fmt.Sprintf("%d entries", h.Count), fmt.Sprintf("1 to %d", layout.NodeEntries(len(p))))
-	case h.Aux != uint64(c.height):
-		return nil, layout.Corrupt(what, e.Block, 32, fmt.Sprintf("height %d", h.Aux), c.height)
-	case h.Aux2 != uint64(t.in.Generation):
-		return nil, layout.Corrupt(what, e.Block, 40, fmt.Sprintf("generation %d", h.Aux2), t.in.Generation)
-	}
-	b := layout.BlockBody(p)
-	if err := layout.CheckExtents(b, int(h.Count), c.height == 0, c.low, c.high, t.g, what, e.Block); err != nil {
+	a, err := t.read(c.block, c.height, c.low, c.high)
+	if err != nil {
 		return nil, err
 	}
-	c.ents = make([]layout.Extent, h.Count, h.Count+2)
+	c.ents = make([]layout.Extent, a.n, a.n+2)
 	for i := range c.ents {
-		c.ents[i] = layout.GetExtent(b, i)
+		c.ents[i] = a.get(i)
 	}
 	return c, nil
 }
 
+// area is the entries of a node where they lie.
+type area struct {
+	p []byte
+	n int
+}
+
+func (a area) get(i int) layout.Extent { return layout.GetExtent(a.p, i) }
+
+// read reads and checks an index block, of entries in logical blocks low to high (exclusive).
+func (t *tree) read(block uint64, height int, low, high uint64) (area, error) {
+	p, err := t.s.Read(block, layout.KindExtents)
+	if err != nil {
+		return area{}, err
+	}
+	if err := layout.CheckHeader(p, block, layout.KindExtents, t.ino, low); err != nil {
+		return area{}, err
+	}
+	const what = "extent index"
+	h := layout.DecodeHeader(p)
+	switch {
+	case h.Count == 0 || uint64(h.Count) > uint64(layout.NodeEntries(len(p))):
+		return area{}, layout.Corrupt(what, block, 4, fmt.Sprintf("%d entries", h.Count), fmt.Sprintf("1 to %d", layout.NodeEntries(len(p))))
+	case h.Aux != uint64(height):
+		return area{}, layout.Corrupt(what, block, 32, fmt.Sprintf("height %d", h.Aux), height)
+	case h.Aux2 != uint64(t.in.Generation):
+		return area{}, layout.Corrupt(what, block, 40, fmt.Sprintf("generation %d", h.Aux2), t.in.Generation)
+	}
+	b := layout.BlockBody(p)
+	if err := layout.CheckExtents(b, int(h.Count), height == 0, low, high, t.g, what, block); err != nil {
+		return area{}, err
+	}
+	return area{b, int(h.Count)}, nil
+}
+
+// find is the entry that covers logical or lies before it, -1 if none does.
+func (a area) find(logical uint64) int {
+	return before(a.n, func(i int) bool { return a.get(i).Logical <= logical })
+}
+
 // find is the entry of n that covers logical or lies before it, -1 if none does.
 func (n *node) find(logical uint64) int {
-	lo, hi := 0, len(n.ents)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if n.ents[mid].Logical <= logical {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo - 1
+	return before(len(n.ents), func(i int) bool { return n.ents[i].Logical <= logical })
+}
+
+// before is the last of n sorted entries that is not above what is sought, -1 if all are.
+func before(n int, notAbove func(i int) bool) int {
+	return sort.Search(n, func(i int) bool { return !notAbove(i) }) - 1
 }
 
 // descend is the path from the root to the leaf in whose range logical lies. With lower, keys
