@@ -31,7 +31,8 @@ type FormatOptions struct {
 }
 
 const (
-	maxRunBytes   = 16 << 20 // bound of the default log run
+	smallRunBytes = 16 << 20 // the default log run is at most a 32nd of the volume up to here,
+	maxRunBytes   = 64 << 20 // and a 256th up to here
 	minFreeBlocks = 32       // what a volume has for files, at least, beside what is kept back
 )
 
@@ -96,7 +97,7 @@ func (o *FormatOptions) superblock(size int64) (*layout.Superblock, error) {
 		s.Incompat |= layout.IncompatNoJournal
 	case s.RunBlocks == 0:
 		// By size, and at least what four of the largest operations need.
-		s.RunBlocks = min(s.Blocks/32, maxRunBytes/uint64(bs))
+		s.RunBlocks = max(min(s.Blocks/32, smallRunBytes/uint64(bs)), min(s.Blocks/256, maxRunBytes/uint64(bs)))
 		for range 4 { // the bound depends on the groups, and they on the run
 			least, err := minRun(s)
 			if err != nil {

@@ -49,7 +49,16 @@ func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
 
 // readInode fills p with one inode from the device.
 func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64, s *spot) error {
-	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeSeq}, s.at(int64(block)*int64(v.g.BlockSize)+int64(off))...)
+	_, err := v.dev.ReadChecked(p, v.inodeCheck(ino), s.at(int64(block)*int64(v.g.BlockSize)+int64(off))...)
+	return v.inodeError(err, block, off, ino)
+}
+
+func (v *Volume) inodeCheck(ino uint64) disk.Check {
+	return disk.Check{Seed: v.seeds.Inode(ino), Want: layout.Residue, Version: layout.InodeSeq}
+}
+
+// inodeError says of what inode the error of a checked read is.
+func (v *Volume) inodeError(err error, block uint64, off int, ino uint64) error {
 	if errors.Is(err, disk.ErrChecksum) {
 		return layout.Corrupt(fmt.Sprintf("inode %d", ino), block, off+layout.InodeSize-4, "checksum does not match", nil)
 	}
@@ -62,28 +71,32 @@ func (v *Volume) readInode(p []byte, block uint64, off int, ino uint64, s *spot)
 // readInodes fills p with a block of an inode table. Each inode is checked by itself, and one
 // that is damaged stays as it is (what cannot be read is zero, which is no inode): who decodes
 // it is told, and its neighbours can be changed nevertheless.
-func (v *Volume) readInodes(block uint64, p []byte, s *spot) error {
+func (v *Volume) readInodes(block uint64, p []byte) error {
 	group, ok := v.g.GroupOf(block)
 	if !ok || block < v.g.InodeTable(group) || block >= v.g.InodeTable(group)+uint64(v.g.InodeBlocks()) {
 		return layout.Corrupt(layout.KindInodes.String(), block, 0, "not a block of an inode table", nil)
 	}
 	per := v.g.InodesPerBlock()
 	first := v.g.InodeNumber(group, uint32(block-v.g.InodeTable(group))*uint32(per))
-	for i := range per {
+	at := int64(block) * int64(v.g.BlockSize)
+	for i := 0; ; i++ {
+		from := i
+		n, err := disk.ReadChecks(v.dev, p[i*layout.InodeSize:per*layout.InodeSize], layout.InodeSize, func(k int) disk.Check {
+			return v.inodeCheck(first + uint64(from+k))
+		}, at+int64(i*layout.InodeSize))
+		if err == nil {
+			return nil
+		}
+		i += n
 		off := i * layout.InodeSize
 		q := p[off : off+layout.InodeSize]
-		err := v.readInode(q, block, off, first+uint64(i), s)
-		if err == nil {
-			continue
-		}
-		if !isMedia(err) {
+		if err := v.inodeError(err, block, off, first+uint64(i)); !isMedia(err) {
 			return err
 		}
-		if err := disk.ReadFull(v.dev, q, int64(block)*int64(v.g.BlockSize)+int64(off)); err != nil {
+		if err := disk.ReadFull(v.dev, q, at+int64(off)); err != nil {
 			clear(q)
 		}
 	}
-	return nil
 }
 
 // uninitialised reports whether the inode's slot was never written.
@@ -126,6 +139,7 @@ func (o *op) allocInode(near Ino, dir bool) (Ino, layout.Inode, error) {
 	start %= v.totals.Groups
 	var damage error
 	for i := uint64(0); ; i++ {
+		i = v.fullInodes.next(start, i, v.totals.Groups)
 		group := start + i
 		if i >= v.totals.Groups {
 			if v.totals.Groups >= g.Groups {
@@ -183,6 +197,10 @@ func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
 			v.freeInodes[group] = append(v.freeInodes[group], index+i)
 		}
 	default:
+		// Not what only this operation sees, which may be undone.
+		if _, ours := o.touched[g.BitmapBlock(group)]; !ours {
+			v.fullInodes.set(group, true)
+		}
 		return 0, in, nil
 	}
 	ino := Ino(g.InodeNumber(group, index))
@@ -271,6 +289,7 @@ func (o *op) freeInode(ino Ino, in *layout.Inode) error {
 	}
 	s := layout.Stats(b)
 	s.InodesFree++
+	v.fullInodes.set(group, false)
 	v.totals.FreeInodes++
 	if in.IsDir() {
 		s.Directories--

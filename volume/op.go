@@ -50,6 +50,7 @@ type op struct {
 	din     layout.Inode           // scratch of a view: the directory that it is about
 	dirRoom [2]dirs.Dir            // for its directories
 	dirs    int                    // so many of them are in use
+	hinted  []Ino                  // directories whose hint it has used
 }
 
 // newOp begins an operation that may change something; mu is held.
@@ -78,6 +79,7 @@ func (o *op) rollback() {
 		o.undo[i]()
 	}
 	o.undo = nil
+	o.v.hints.forget(o.hinted)
 	o.v.totals, o.v.delay = o.totals0, o.delay0
 	o.v.todo = nil
 }
@@ -327,7 +329,7 @@ func (v *Volume) fetch(no uint64, k layout.Kind, p []byte, s *spot) error {
 		return layout.Corrupt(k.String(), no, 0, "a block number beyond the volume", nil)
 	}
 	if k == layout.KindInodes {
-		return v.readInodes(no, p, s)
+		return v.readInodes(no, p)
 	}
 	_, err := v.dev.ReadChecked(p, disk.Check{Seed: v.seeds.Block(no), Want: layout.Residue, Version: layout.BlockVersion}, s.at(int64(no)*int64(v.g.BlockSize))...)
 	if errors.Is(err, disk.ErrChecksum) {

@@ -58,9 +58,11 @@ type Volume struct {
 	busyCount  uint64
 	freed      []waiting
 	freeInodes map[uint64][]uint32 // free slots remembered, by group; nil: not looked yet
-	lastDir    uint64              // group of the last directory made
-	orphans    map[Ino]Ino         // members of the orphan list, each with the one before it
-	trims      map[Ino]error       // inodes whose blocks behind the end are still to be freed; why they are not
+	fullInodes groupSet            // groups in use that have no free inode, as far as has been seen
+	hints      dirHints
+	lastDir    uint64        // group of the last directory made
+	orphans    map[Ino]Ino   // members of the orphan list, each with the one before it
+	trims      map[Ino]error // inodes whose blocks behind the end are still to be freed; why they are not
 
 	holds holdTable
 }
@@ -213,7 +215,10 @@ func (v *Volume) Close() error {
 
 // dir is the directory of an inode, within an operation.
 func (o *op) dir(ino Ino, in *layout.Inode) *dirs.Dir {
-	if o.write || o.dirs == len(o.dirRoom) {
+	if o.write {
+		return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in).WithHint(o.hint(ino))
+	}
+	if o.dirs == len(o.dirRoom) {
 		return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)
 	}
 	d := &o.dirRoom[o.dirs]
