@@ -3,19 +3,28 @@
 package fusefs
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
 )
 
+// fusermountProgram is the helper that mounts and unmounts for who is not root, where go-fuse looks for it too.
+func fusermountProgram() (string, error) {
+	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
+		if bin, err := exec.LookPath(name); err == nil {
+			return bin, nil
+		}
+	}
+	return "", errors.New("fusermount3: not found; who is not root needs it to mount (package fuse3)")
+}
+
 // fusermount is umount2(2), perhaps with MNT_DETACH, for those who are not root.
 func fusermount(dir string, detach bool) error {
-	bin, err := exec.LookPath("fusermount3")
+	bin, err := fusermountProgram()
 	if err != nil {
-		if bin, err = exec.LookPath("fusermount"); err != nil {
-			return err
-		}
+		return err
 	}
 	args := []string{"-u", "--", dir}
 	if detach {

@@ -108,6 +108,9 @@ func available(dir string, root bool) error {
 	if root {
 		return nil
 	}
+	if _, err := fusermountProgram(); err != nil {
+		return err
+	}
 	if err := unix.Access(dir, unix.W_OK); err != nil { // fusermount3 asks for that
 		return &os.PathError{Op: "mount", Path: dir, Err: err}
 	}

@@ -24,7 +24,7 @@ import (
 func TestMountScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/mount",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "guard": guard, "waitmount": waitMount, "unmount": unmountAndWait, "keep": keep},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "patch": patch, "seal": seal, "guard": guard, "waitmount": waitMount, "unmount": unmountAndWait, "keep": keep},
 		Condition: func(cond string) (bool, error) {
 			if cond != "mount" {
 				return false, fmt.Errorf("unknown condition %q", cond)
