@@ -72,7 +72,7 @@ CYCLES ?= 100
 
 .PHONY: programs
 programs: ## real programs on a mount, also those that take long: git, SQLite, PostgreSQL, go test, stress-ng, ...
-	FUSEFS_PROGRAMS=all $(GO) test -count=1 -timeout 60m -run '^TestPrograms$$' -v ./fusefs
+	FUSEFS_PROGRAMS=all $(GO) test -count=1 -timeout 60m -run '^Test(Programs|KillPostgres)$$' -v ./fusefs
 
 .PHONY: sweep
 sweep: ## damage every sector in use of images at rest, one at a time: healed, named, or a documented gap
