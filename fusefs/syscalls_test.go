@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
 	"slices"
 	"strconv"
@@ -357,6 +358,31 @@ func (c *caller) call(name string, a []string) (string, error) {
 		from, to := number(a[1]), number(a[3])
 		n, err := unix.CopyFileRange(fd(0), &from, fd(2), &to, int(number(a[4])), 0)
 		return fmt.Sprint(n), err
+	case "limit": // another call, with a limit of the size of files
+		signal.Ignore(unix.SIGXFSZ)
+		var before unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
+			return "", err
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(number(a[0])), Max: before.Max}); err != nil {
+			return "", err
+		}
+		defer unix.Setrlimit(unix.RLIMIT_FSIZE, &before)
+		return c.call(a[1], a[2:])
+	case "splicefrom": // so much of a file into a pipe
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			return "", err
+		}
+		defer unix.Close(pipe[1])
+		defer unix.Close(pipe[0])
+		n, err := unix.Splice(fd(0), nil, pipe[1], nil, int(number(a[1])), 0)
+		if err != nil || n == 0 {
+			return fmt.Sprint(n), err
+		}
+		p := make([]byte, n)
+		m, err := unix.Read(pipe[0], p)
+		return text(p[:max(m, 0)]), err
 	case "splice": // text from a pipe
 		var pipe [2]int
 		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
