@@ -53,8 +53,8 @@ campaign: build ## all crash states of all short workloads, in SHARDS (16), with
 	@cmd/holdfast/campaign.sh bin/holdfast $(CAMPAIGNDIR) $(SHARDS) $(CAMPAIGN)
 
 .PHONY: golden
-golden: ## every golden workload with every fault of the model at once, crashes inside recovery to the fixpoint: hours
-	$(GO) test -count=1 -timeout 600m -run '^TestGolden$$' -v ./cmd/holdfast -args -decay 1
+golden: ## every golden workload, the long ones too, with every fault at once and crashes inside recovery to the fixpoint
+	$(GO) test -count=1 -timeout 600m -run '^TestGolden$$' -v ./cmd/holdfast -args -golden
 
 .PHONY: copies
 copies: ## two copies: every used sector damaged in turn, every golden workload with decay, 200 campaigns of mixed errors
