@@ -15,6 +15,9 @@ import (
 type Assembly struct {
 	// ReadOnly writes nothing: what is found damaged on one replica is healed in memory.
 	ReadOnly bool
+	// Serial writes the files of a mirror one after the other, so that a recording of what is
+	// written is always the same.
+	Serial bool
 }
 
 // Assemble gives the device that holds one replica of a volume, and the volume's superblock. An

@@ -189,6 +189,7 @@ func Mirror(files [2]disk.Device, o Assembly) (disk.Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	opt.Serial = o.Serial
 	var twins [2]disk.Device
 	for i, f := range files {
 		if o.ReadOnly {

@@ -340,6 +340,58 @@ func everyCut(t *testing.T, m [2]*disk.Memory, run func(d [2]*cutDevice, name st
 	}
 }
 
+// TestMirrorCut: wherever the power fails while both files are written, they open together, with
+// what was synced; and after that each alone holds what the other does.
+func TestMirrorCut(t *testing.T) {
+	m := mirrored(t)
+	everyCut(t, m, func(d [2]*cutDevice, name string) bool {
+		synced := false
+		work := func() error {
+			dev, err := volume.Mirror([2]disk.Device{d[0], d[1]}, volume.Assembly{Serial: true})
+			if err != nil {
+				return err
+			}
+			v, err := volume.Open(dev, volume.Options{})
+			if err != nil {
+				return err
+			}
+			f, err := v.Tree().Create("new")
+			if err != nil {
+				return err
+			}
+			if _, err := f.Write([]byte("new")); err != nil {
+				return err
+			}
+			if err := f.Sync(); err != nil {
+				return err
+			}
+			synced = true
+			if err := v.Tree().Rename("f9", "f10"); err != nil {
+				return err
+			}
+			if err := v.Tree().Rename("f10", "f9"); err != nil {
+				return err
+			}
+			return v.Close()
+		}
+		done := work() == nil && d[0].cut.left > 0
+		c := [2]*disk.Memory{d[0].after(), d[1].after()}
+		intact(t, together(t, c), volume.Options{})
+		dev := together(t, c)
+		if synced && !has(t, dev, "new") {
+			t.Fatalf("%s: what was synced is lost", name)
+		}
+		volume.CheckDevice(t, dev)
+		for i := range c {
+			volume.CheckDevice(t, alone(t, c[i]))
+			if has(t, alone(t, c[i]), "new") != has(t, dev, "new") {
+				t.Fatalf("%s: file %d alone is not like both", name, i)
+			}
+		}
+		return done
+	})
+}
+
 // TestMirrorCutAlone: wherever the power fails during the first change of a file alone, it opens,
 // and together with the other one only if it is still like that.
 func TestMirrorCutAlone(t *testing.T) {

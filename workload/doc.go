@@ -28,7 +28,8 @@
 // quotes is a Go string, for odd names. Sizes are bytes, or a number and k, m or g (base 1024).
 // Paths are taken from the root of the image; the leading slash may be left out.
 //
-//	image [size=1m] [block=1k] [sector=512] [run=BLOCKS] [inodes=N] [reserved=BLOCKS] [dirty=SIZE] [cache=SIZE] [journal=none]
+//	image [size=1m] [block=1k] [sector=512] [run=BLOCKS] [inodes=N] [reserved=BLOCKS] [dirty=SIZE] [cache=SIZE]
+//	      [copies=1|2|mirror] [journal=none]
 //	OPERATION ...       setup: builds the base image, which is then synced and closed
 //	---
 //	OPERATION ...       recorded, numbered from 1

@@ -135,6 +135,7 @@ type Image struct {
 	None   bool   // no journal: the ordered mode
 	Inodes uint32 // per group
 	Copies int    // of every block, 1 by default; Size is that of one
+	Mirror bool   // the two copies are two files, which lie behind each other in the device
 
 	Reserved uint64 // blocks kept back for operations that free some
 	Dirty    int64  // bytes of dirty data above which the volume commits on its own
@@ -400,6 +401,10 @@ func (im *Image) set(word string) error {
 		im.None = true
 		return nil
 	}
+	if word == "copies=mirror" {
+		im.Copies, im.Mirror = 2, true
+		return nil
+	}
 	n, err := parseSize(value)
 	if err != nil {
 		return fmt.Errorf("image: %s: %v", key, err)
@@ -417,7 +422,7 @@ func (im *Image) set(word string) error {
 	case "inodes":
 		im.Inodes, limit = uint32(n), math.MaxUint32
 	case "copies":
-		im.Copies, limit = int(n), 2
+		im.Copies, im.Mirror, limit = int(n), false, 2
 	case "reserved":
 		im.Reserved = n
 	case "dirty":
@@ -841,12 +846,17 @@ func (op Op) String() string {
 func (im Image) String() string {
 	var b strings.Builder
 	b.WriteString("image")
+	copies := uint64(im.Copies)
+	if im.Mirror {
+		b.WriteString(" copies=mirror")
+		copies = 0
+	}
 	for _, f := range []struct {
 		key string
 		n   uint64
 	}{
 		{"size", uint64(im.Size)}, {"block", uint64(im.Block)}, {"sector", uint64(im.Sector)},
-		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"copies", uint64(im.Copies)}, {"reserved", im.Reserved}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
+		{"run", im.Run}, {"inodes", uint64(im.Inodes)}, {"copies", copies}, {"reserved", im.Reserved}, {"dirty", uint64(im.Dirty)}, {"cache", uint64(im.Cache)},
 	} {
 		switch {
 		case f.n == 0:

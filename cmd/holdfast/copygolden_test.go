@@ -13,7 +13,7 @@ import (
 
 var copiesAll = flag.Bool("copies", false, "explore every golden workload on two copies, with decay")
 
-// TestGoldenCopies explores golden workloads on images of two copies. Without decay each copy
+// TestGoldenCopies explores golden workloads on images of two copies, in one file and in two. Without decay each copy
 // must be whole by itself after recovery. With one sector of either copy gone bad at the crash,
 // wherever it is, nothing at all may be lost: what is owed is what an image of sound media owes.
 func TestGoldenCopies(t *testing.T) {
@@ -21,6 +21,7 @@ func TestGoldenCopies(t *testing.T) {
 	if err != nil || len(files) < 25 {
 		t.Fatal(len(files), err)
 	}
+	images := map[string]string{"": "copies=2", "/mirror": "copies=mirror"}
 	quick := []string{"append", "attributes", "create", "link", "mkdir", "rename_over_file", "unlink"}
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".hf")
@@ -32,17 +33,19 @@ func TestGoldenCopies(t *testing.T) {
 			if decay > 0 {
 				run += "/decay"
 			}
-			t.Run(run, func(t *testing.T) {
-				text, err := os.ReadFile(f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				x, err := play(f, string(text), "copies=2")
-				if err != nil {
-					t.Fatal(err)
-				}
-				exploreAs(t, x, crash.Options{Bad: true, Decay: decay})
-			})
+			for suffix, image := range images {
+				t.Run(run+suffix, func(t *testing.T) {
+					text, err := os.ReadFile(f)
+					if err != nil {
+						t.Fatal(err)
+					}
+					x, err := play(f, string(text), image)
+					if err != nil {
+						t.Fatal(err)
+					}
+					exploreAs(t, x, crash.Options{Bad: true, Decay: decay})
+				})
+			}
 		}
 	}
 }

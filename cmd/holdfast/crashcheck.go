@@ -59,7 +59,7 @@ func (x *session) check(s *crash.State) (err error) {
 	// What follows writes to an overlay: it is no part of the recovery in which a crash is explored.
 	over := x.overlay(s.Dev)
 	class := workload.ErrIdempotence
-	if v, err = volume.Open(over, x.options()); err == nil {
+	if v, err = openVolume(&x.script.Image, over, x.options()); err == nil {
 		err = x.same(v, k)
 	}
 	if err == nil {
@@ -94,7 +94,7 @@ func (x *session) judge(dev disk.Device, at workload.Progress) (k int, err error
 
 // open is judge, and gives the volume if it opened.
 func (x *session) open(dev disk.Device, opt volume.Options, at workload.Progress) (v *volume.Volume, k int, err error) {
-	if v, err = volume.Open(dev, opt); err != nil {
+	if v, err = openVolume(&x.script.Image, dev, opt); err != nil {
 		return nil, -1, x.broken(workload.ErrOpen, at, -1, err)
 	}
 	if k, err = x.run.Judge(v, at); err != nil {
@@ -104,8 +104,8 @@ func (x *session) open(dev disk.Device, opt volume.Options, at workload.Progress
 }
 
 // fsckOf lets fsck look at an image whose journal is empty.
-func fsckOf(dev disk.Device) (*fsck.Report, error) {
-	dev, _, err := volume.Assemble(dev, volume.Assembly{})
+func (x *session) fsckOf(dev disk.Device) (*fsck.Report, error) {
+	dev, _, err := assembled(&x.script.Image, dev)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func fsckOf(dev disk.Device) (*fsck.Report, error) {
 
 // sound lets fsck look at an image that holds the tree after k operations.
 func (x *session) sound(dev disk.Device, at workload.Progress, k int) error {
-	r, err := fsckOf(dev)
+	r, err := x.fsckOf(dev)
 	if err != nil {
 		return x.broken(workload.ErrInvariant, at, k, fmt.Errorf("fsck cannot look: %w", err))
 	}
@@ -151,10 +151,10 @@ func (x *session) use(dev disk.Device, v *volume.Volume, k int) error {
 	if err := x.probe(v); err != nil {
 		return err
 	}
-	if err := closed(dev); err != nil {
+	if err := x.closed(dev); err != nil {
 		return err
 	}
-	v, err := volume.Open(dev, x.options())
+	v, err := openVolume(&x.script.Image, dev, x.options())
 	if err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
@@ -198,8 +198,8 @@ func (x *session) probe(v *volume.Volume) error {
 
 // closed is nil if fsck finds nothing on an image that was closed, and no orphan: nobody held
 // anything after the crash, so that what has no name is freed by then.
-func closed(dev disk.Device) error {
-	r, err := fsckOf(dev)
+func (x *session) closed(dev disk.Device) error {
+	r, err := x.fsckOf(dev)
 	switch {
 	case err != nil:
 		return fmt.Errorf("fsck cannot look: %w", err)

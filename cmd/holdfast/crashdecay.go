@@ -50,7 +50,7 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 	case v == nil:
 		return x.refused(s, at, verdict)
 	case verdict.Class == workload.ErrInvariant:
-		if r, err := fsckOf(s.Dev); err == nil && namesDamage(r) {
+		if r, err := x.fsckOf(s.Dev); err == nil && namesDamage(r) {
 			return nil // what was lost has been found
 		}
 		return strict
@@ -79,7 +79,7 @@ func (x *session) decayed(s *crash.State, v *volume.Volume, at workload.Progress
 		return strict
 	}
 	s.Note("damaged")
-	r, err := fsckOf(s.Dev)
+	r, err := x.fsckOf(s.Dev)
 	if err == nil && !namesDamage(r) {
 		err = errors.New(strings.Join(damaged, "; "))
 	}

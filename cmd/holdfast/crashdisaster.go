@@ -123,7 +123,7 @@ func (x *session) fate(image []byte, p *crash.Point) (f fate, verdict error, err
 	case v == nil, broken.Class == workload.ErrInvariant, broken.Class == workload.ErrUnreadable, v.Recovery().Dropped:
 		return noticed, broken, nil
 	}
-	if r, err := fsckOf(dev); err != nil || !r.Clean() {
+	if r, err := x.fsckOf(dev); err != nil || !r.Clean() {
 		return noticed, broken, nil
 	}
 	if broken.Class == workload.ErrDurability {

@@ -35,11 +35,24 @@ func crashReplayCommand() *cobra.Command {
 			if err != nil {
 				return badInput(err)
 			}
-			if err := writeWhole(out, func(w io.Writer) error { _, err := w.Write(image.Bytes); return err }); err != nil {
-				return badInput(err)
+			files := map[string][]byte{out: image.Bytes}
+			second := out + ".mirror"
+			if half := len(image.Bytes) / 2; x.script.Image.Mirror {
+				if err := refuseOverwrite(second, force); err != nil {
+					return badInput(err)
+				}
+				files = map[string][]byte{out: image.Bytes[:half], second: image.Bytes[half:]}
+			}
+			for name, p := range files {
+				if err := writeWhole(name, func(w io.Writer) error { _, err := w.Write(p); return err }); err != nil {
+					return badInput(err)
+				}
 			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "%s: the image of %s\n", out, args[1])
+			if x.script.Image.Mirror {
+				fmt.Fprintf(w, "  its second file is %s; offsets go on from one to the other\n", second)
+			}
 			for _, m := range image.Missing {
 				fmt.Fprintf(w, "  %s\n", m)
 			}

@@ -71,7 +71,7 @@ func (x *session) checkSecond(s *crash.State) error {
 		verdict.During = during
 		return verdict
 	}
-	v, err := volume.Open(s.Dev, x.options())
+	v, err := openVolume(&x.script.Image, s.Dev, x.options())
 	if err != nil {
 		return tell(x.broken(workload.ErrOpen, at, -1, err))
 	}

@@ -55,10 +55,15 @@ func prepare(s *workload.Script) (*prepared, error) {
 	run := workload.NewRun(s)
 	o := run.FormatOptions()
 	mem := disk.NewMemory(o.Size)
-	if err := volume.Format(mem, o); err != nil {
+	var dev disk.Device = mem
+	if s.Image.Mirror {
+		f := mirrorFiles(mem)
+		dev, o.Size, o.Copies, o.Twin = f[0], f[0].Size(), 0, f[1]
+	}
+	if err := volume.Format(dev, o); err != nil {
 		return nil, fmt.Errorf("%s: making the image: %w", s.Name, err)
 	}
-	v, err := volume.Open(mem, run.Options())
+	v, err := openVolume(&s.Image, mem, run.Options())
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (b *prepared) record(s *workload.Script, text, override string) (*session, 
 		return nil, err
 	}
 	rec.Mark(scriptMark + override + "\n" + text)
-	v, err := volume.Open(rec, run.Options())
+	v, err := openVolume(&s.Image, rec, run.Options())
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +113,7 @@ func parseScript(name, text, override string) (*workload.Script, error) {
 }
 
 func newSession(text string, s *workload.Script, run *workload.Run, t *disk.Trace) (*session, error) {
-	_, sb, err := volume.Assemble(disk.MemoryFrom(t.Base), volume.Assembly{ReadOnly: true})
+	_, sb, err := assembled(&s.Image, disk.MemoryFrom(t.Base))
 	if err != nil {
 		return nil, err
 	}
