@@ -134,8 +134,11 @@ func (x *session) fate(image []byte, p *crash.Point) (f fate, verdict error, err
 
 // promised reports whether the fault model promises that an image like this is noticed: a
 // phantom write of data, and what a misdirected write did to its victim (the place that it left
-// is a phantom write).
+// is a phantom write). With two copies a phantom write of one of them has to cost nothing at all.
 func (x *session) promised(kind string, d disaster, f fate, p *crash.Point) (bool, error) {
+	if kind == "phantom" && len(d.lost) == 1 && x.script.Image.Copies == 2 {
+		return f != harmless, nil
+	}
 	if f < earlier || kind == "lying-flush" {
 		return false, nil
 	}
@@ -163,6 +166,10 @@ func (x *session) sampleDisasters(w io.Writer, kind string) (broken int, err err
 		return 0, err
 	}
 	step := max(1, (len(list)+maxDisasters-1)/maxDisasters)
+	owed, breach := "be noticed", "that the fault model promises to notice were not"
+	if kind == "phantom" && x.script.Image.Copies == 2 {
+		owed, breach = "cost nothing", "cost something, which two copies promise they do not"
+	}
 	tried, counts, examples := 0, [fates]int{}, [fates]string{}
 	for i := 0; i < len(list); i += step {
 		d, p := list[i], points[list[i].point]
@@ -180,7 +187,7 @@ func (x *session) sampleDisasters(w io.Writer, kind string) (broken int, err err
 		}
 		if must {
 			if broken++; broken == 1 {
-				fmt.Fprintf(w, "VIOLATION (this must be noticed): %s; power failed at point %d\n    %s\n", d.what, d.point, strings.ReplaceAll(verdict.Error(), "\n", "\n    "))
+				fmt.Fprintf(w, "VIOLATION (this must %s): %s; power failed at point %d\n    %s\n", owed, d.what, d.point, strings.ReplaceAll(verdict.Error(), "\n", "\n    "))
 			}
 		}
 	}
@@ -193,6 +200,6 @@ func (x *session) sampleDisasters(w io.Writer, kind string) (broken int, err err
 			fmt.Fprintf(w, "first example of %s:\n  %s\n", fateNames[f], example)
 		}
 	}
-	_, err = fmt.Fprintf(w, "%d that the fault model promises to notice were not\n", broken)
+	_, err = fmt.Fprintf(w, "%d %s\n", broken, breach)
 	return broken, err
 }
