@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A peer is something mounted that the mount is measured beside.
@@ -88,10 +90,12 @@ exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$2" -q -allow-othe
 
 // A work is something to do in a directory, and how many operations, files or bytes that is.
 type work struct {
-	name string
-	unit string
-	per  float64 // operations or MiB
-	do   func(dir string) error
+	name   string
+	unit   string
+	per    float64 // operations or MiB
+	do     func(dir string) error
+	before func(dir string) error // not timed; nil: nothing
+	after  func(dir string) error
 }
 
 func works(tree string, files float64) []work {
@@ -120,7 +124,7 @@ func works(tree string, files float64) []work {
 		}
 	}
 	return []work{
-		{"create", "op", n, func(dir string) error {
+		{name: "create", unit: "op", per: n, do: func(dir string) error {
 			if err := os.Mkdir(dir+"/d", 0o755); err != nil {
 				return err
 			}
@@ -132,25 +136,25 @@ func works(tree string, files float64) []work {
 				return syscall.Close(fd)
 			})(dir)
 		}},
-		{"stat", "op", n, each(func(dir string, i int) error { return syscall.Lstat(at(dir, "f", i), &syscall.Stat_t{}) })},
-		{"readdir", "op", n, func(dir string) error {
+		{name: "stat", unit: "op", per: n, do: each(func(dir string, i int) error { return syscall.Lstat(at(dir, "f", i), &syscall.Stat_t{}) })},
+		{name: "readdir", unit: "op", per: n, do: func(dir string) error {
 			list, err := os.ReadDir(dir + "/d")
 			if err == nil && len(list) != n {
 				err = fmt.Errorf("%d names", len(list))
 			}
 			return err
 		}},
-		{"rename", "op", n, each(func(dir string, i int) error { return syscall.Rename(at(dir, "f", i), at(dir, "r", i)) })},
-		{"link", "op", n, each(func(dir string, i int) error { return syscall.Link(at(dir, "r", i), at(dir, "l", i)) })},
-		{"unlink", "op", n * 2, each(func(dir string, i int) error {
+		{name: "rename", unit: "op", per: n, do: each(func(dir string, i int) error { return syscall.Rename(at(dir, "f", i), at(dir, "r", i)) })},
+		{name: "link", unit: "op", per: n, do: each(func(dir string, i int) error { return syscall.Link(at(dir, "r", i), at(dir, "l", i)) })},
+		{name: "unlink", unit: "op", per: n * 2, do: each(func(dir string, i int) error {
 			if err := syscall.Unlink(at(dir, "r", i)); err != nil {
 				return err
 			}
 			return syscall.Unlink(at(dir, "l", i))
 		})},
-		{"untar", "file", files, shell("mkdir t; tar xf " + tree + " -C t")},
-		{"remove", "file", files, shell("rm -rf t d")},
-		{"write", "MiB", size, func(dir string) error {
+		{name: "untar", unit: "file", per: files, do: shell("mkdir t; tar xf " + tree + " -C t")},
+		{name: "remove", unit: "file", per: files, do: shell("rm -rf t d")},
+		{name: "write", unit: "MiB", per: size, do: func(dir string) error {
 			f, err := os.Create(dir + "/big")
 			if err != nil {
 				return err
@@ -163,7 +167,7 @@ func works(tree string, files float64) []work {
 			}
 			return nil
 		}},
-		{"fsync", "MiB", size, func(dir string) error {
+		{name: "fsync", unit: "MiB", per: size, do: func(dir string) error {
 			f, err := os.Open(dir + "/big")
 			if err != nil {
 				return err
@@ -171,21 +175,30 @@ func works(tree string, files float64) []work {
 			defer f.Close()
 			return f.Sync()
 		}},
-		{"read", "MiB", size, func(dir string) error {
+		{name: "read", unit: "MiB", per: size, before: dropPages, after: func(dir string) error { return os.Remove(dir + "/big") }, do: func(dir string) error {
 			f, err := os.Open(dir + "/big")
 			if err != nil {
 				return err
 			}
 			defer f.Close()
-			_, _, _ = syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, 4 /* POSIX_FADV_DONTNEED */, 0, 0)
 			for range size {
 				if _, err := f.Read(block); err != nil {
 					return err
 				}
 			}
-			return os.Remove(dir + "/big")
+			return nil
 		}},
 	}
+}
+
+// dropPages has the kernel drop what it keeps of the file.
+func dropPages(dir string) error {
+	f, err := os.Open(dir + "/big")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
 // serverCPU is what a process has used, in seconds.
@@ -225,12 +238,22 @@ func BenchmarkMount(b *testing.B) {
 		for range 3 {
 			for _, w := range todo {
 				for _, p := range all {
+					aside := func(fn func(string) error) {
+						if fn == nil {
+							return
+						}
+						if err := fn(p.dir); err != nil {
+							b.Fatalf("%s: beside %s: %v", p.name, w.name, err)
+						}
+					}
+					aside(w.before)
 					c, began := serverCPU(p.pid), time.Now()
 					if err := w.do(p.dir); err != nil {
 						b.Fatalf("%s: %s: %v", p.name, w.name, err)
 					}
 					p.took[w.name] = append(p.took[w.name], time.Since(began).Seconds())
 					p.cpu[w.name] = append(p.cpu[w.name], serverCPU(p.pid)-c)
+					aside(w.after)
 				}
 			}
 		}
