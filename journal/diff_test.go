@@ -34,7 +34,7 @@ func TestDiff(t *testing.T) {
 			if b == nil {
 				got = make([]byte, 1024)
 			}
-			ranges := diff(b, p)
+			ranges := diff(nil, b, p)
 			rec := layout.AppendCommit(layout.AppendDelta(nil, 9, b == nil, ranges), 1)
 			r, _, err := layout.NextRecord(rec, 0, 1024)
 			if err != nil {
@@ -52,7 +52,7 @@ func TestDiff(t *testing.T) {
 	p := bytes.Clone(base)
 	copy(p[1016:], base[1000:4000])
 	copy(p[1000:], "a new entry of 1")
-	if n := layout.DeltaSize(diff(base, p)); n > 100 {
+	if n := layout.DeltaSize(diff(nil, base, p)); n > 100 {
 		t.Fatalf("an insertion costs %d bytes of log", n)
 	}
 }

@@ -84,10 +84,11 @@ type Log struct {
 	// holds behind the tail is in it, so it also says which blocks have their image there.
 	pinned map[uint64][]byte
 
-	buf  []byte // sectors of the transaction in flight
-	rec  []byte // its payload
-	data []byte // room for neighbouring data to be written at once
-	run  [][]byte
+	buf    []byte         // sectors of the transaction in flight
+	rec    []byte         // its payload
+	ranges []layout.Range // what changed in a block
+	data   []byte         // room for neighbouring data to be written at once
+	run    [][]byte
 }
 
 // Open continues a log after Recover, whose report it needs (Scan's will not do, unless it
@@ -358,7 +359,8 @@ func (l *Log) encode(tx *Tx, inLog bool) {
 // it, or, if there is none, the whole of it, as an image or as the difference from zero. So
 // replay from the tail never needs what is at home, which a crash may have torn.
 func (l *Log) appendBlock(p []byte, b *Block, base []byte) []byte {
-	ranges := diff(base, b.Data)
+	l.ranges = diff(l.ranges[:0], base, b.Data)
+	ranges := l.ranges
 	if layout.DeltaSize(ranges) >= len(b.Data)+imageHead {
 		return layout.AppendImage(p, b.No, b.Data)
 	}
@@ -378,12 +380,11 @@ var shifts = []int{-layout.IndexLeafSize, layout.IndexLeafSize, -layout.IndexInn
 // minCopy is the shortest run that is worth a copy range.
 const minCopy = 24
 
-// diff lists the ranges in which p differs from base (nil: zero).
-func diff(base, p []byte) []layout.Range {
+// diff appends to list the ranges in which p differs from base (nil: zero).
+func diff(list []layout.Range, base, p []byte) []layout.Range {
 	if base == nil {
-		return diffZero(p)
+		return diffZero(list, p)
 	}
-	var list []layout.Range
 	same := func(i int) bool { return p[i] == base[i] }
 	for i := 0; i < len(p); {
 		if i+8 <= len(p) && same8(base, p, i) {
@@ -416,8 +417,7 @@ func diff(base, p []byte) []layout.Range {
 }
 
 // diffZero is diff from a block of zeros: what is not zero, and gaps that are not worth a range.
-func diffZero(p []byte) []layout.Range {
-	var list []layout.Range
+func diffZero(list []layout.Range, p []byte) []layout.Range {
 	for i := 0; ; {
 		i += zeros(p[i:])
 		if i == len(p) {
@@ -461,8 +461,13 @@ func same8(base, p []byte, i int) bool {
 
 // moved is the longest run of p from i on that the base has at one of the shifts.
 func moved(base, p []byte, i int) (from, n int) {
+	// Zeros alone are no run: what matters is the first byte behind them.
+	z := i + zeros(p[i:])
+	if z == len(p) {
+		return 0, 0
+	}
 	for _, d := range shifts {
-		if i+d < 0 || i+d >= len(base) {
+		if i+d < 0 || z+d >= len(base) || p[z] != base[z+d] {
 			continue
 		}
 		k := common(p[i:], base[i+d:])
