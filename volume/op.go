@@ -51,6 +51,8 @@ type op struct {
 	dirRoom [2]dirs.Dir            // for its directories
 	dirs    int                    // so many of them are in use
 	hinted  []Ino                  // directories whose hint it has used
+	din0    *layout.Inode          // of the directory that a change was last about
+	dir0    *dirs.Dir              // that directory
 }
 
 // newOp begins an operation that may change something; mu is held.

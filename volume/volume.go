@@ -215,8 +215,11 @@ func (v *Volume) Close() error {
 
 // dir is the directory of an inode, within an operation.
 func (o *op) dir(ino Ino, in *layout.Inode) *dirs.Dir {
-	if o.write {
-		return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in).WithHint(o.hint(ino))
+	if o.write { // a change looks a name up and then changes the same directory: it knows what it has seen
+		if o.dir0 == nil || o.din0 != in || o.dir0.Ino() != uint64(ino) {
+			o.dir0, o.din0 = dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in).WithHint(o.hint(ino)), in
+		}
+		return o.dir0
 	}
 	if o.dirs == len(o.dirRoom) {
 		return dirs.New(o, &o.v.g, o.v.super.HashKey, uint64(ino), in)

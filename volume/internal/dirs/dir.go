@@ -37,6 +37,12 @@ type Dir struct {
 
 	ext [2]layout.Extent // the last one found, for mapped, of leaves and of the space map; Len 0: none
 
+	sought struct { // what find has found last, in the directory as it is now
+		ok, found bool
+		name      string
+		place     place
+	}
+
 	// mark is the beginning of a record, as the last call of Next has found it: the next one
 	// need not walk there again.
 	mark struct {
@@ -59,6 +65,9 @@ func (d *Dir) Init(s extents.Store, g *layout.Geometry, key [16]byte, ino uint64
 	}
 	*d = Dir{s: s, g: g, ino: ino, in: in, key: key, hash: hash}
 }
+
+// Ino is the directory's inode.
+func (d *Dir) Ino() uint64 { return d.ino }
 
 func (d *Dir) sum(name []byte) uint64 { return sum(&d.key, name) }
 
@@ -132,6 +141,20 @@ func (p *place) pos() uint64 { return layout.Position(p.logical, p.Off) }
 // find is where a name is: by the index, or by a scan where there is none. The record's name
 // aliases the block.
 func (d *Dir) find(name string) (p place, found bool, err error) {
+	last := &d.sought
+	if last.ok && last.name == name {
+		return last.place, last.found, nil
+	}
+	if p, found, err = d.search(name); err == nil {
+		last.ok, last.found, last.name, last.place = true, found, name, p
+	}
+	return p, found, err
+}
+
+// changing forgets what is known of the directory: it is about to be another.
+func (d *Dir) changing() { d.mark.pos, d.sought.ok = 0, false }
+
+func (d *Dir) search(name string) (p place, found bool, err error) {
 	if d.indexed() {
 		return d.findIndexed(name)
 	}
@@ -239,6 +262,7 @@ func (d *Dir) Insert(name string, ino uint64, kind uint8) (pos uint64, err error
 	} else if found {
 		return 0, fmt.Errorf("%w: %q in directory %d", ErrExist, name, d.ino)
 	}
+	d.changing()
 	l, err := d.room(layout.RecordLen(len(name)))
 	if err != nil {
 		return 0, err
@@ -260,7 +284,6 @@ func (d *Dir) Insert(name string, ino uint64, kind uint8) (pos uint64, err error
 
 // room is a leaf with a hole of at least need bytes, to be changed.
 func (d *Dir) room(need int) (l leaf, err error) {
-	d.mark.pos = 0
 	n, err := d.leaves()
 	if err != nil {
 		return l, err
@@ -325,7 +348,7 @@ func (d *Dir) Remove(name string) (layout.Dirent, error) {
 	}
 	gone := layout.Dirent{Ino: p.Ino, Type: p.Type, Name: []byte(name)}
 	pos := p.pos()
-	d.mark.pos = 0
+	d.changing()
 	if d.in.Names == 0 {
 		return gone, d.badInode(140, "0 names", fmt.Sprintf("a count for %.40q (I9)", name))
 	}
@@ -390,6 +413,7 @@ func (d *Dir) Replace(name string, ino uint64, kind uint8) error {
 	if err != nil {
 		return err
 	}
+	d.changing()
 	l, err := d.mustLeaf(p.logical, true)
 	if err != nil {
 		return err
@@ -405,7 +429,7 @@ func (d *Dir) Free() error {
 	if d.in.Names > 0 {
 		return fmt.Errorf("%w: directory %d has %d names", ErrNotEmpty, d.ino, d.in.Names)
 	}
-	d.mark.pos = 0
+	d.changing()
 	if d.indexed() {
 		if err := d.endIndex(); err != nil {
 			return err

@@ -68,6 +68,7 @@ func checkModel(t *testing.T, rt *rapid.T, run, collide uint64) {
 	if rapid.Bool().Draw(rt, "no hint") {
 		f.hint = nil
 	}
+	f.keep = rapid.Bool().Draw(rt, "one Dir")
 	model := map[string]entry{}
 	name := func(n int) string { // of all lengths from 1 to 255
 		s := fmt.Sprint(n)
@@ -81,6 +82,11 @@ func checkModel(t *testing.T, rt *rapid.T, run, collide uint64) {
 	for step := range steps {
 		n := name(r.IntN(span))
 		e, there := model[n]
+		if r.IntN(2) == 0 {
+			if got, pos, found, err := f.dir().Lookup(n); err != nil || found != there || found && (got.Ino != e.ino || got.Type != e.kind || pos != e.pos) {
+				rt.Fatalf("lookup: %v at %#x, %v, %v; want %v, %v", got, pos, found, err, e, there)
+			}
+		}
 		grow := 60
 		if step/100%2 == 1 { // times of growth, times of shrinking
 			grow = 25

@@ -81,7 +81,9 @@ type fixture struct {
 	in   layout.Inode
 	hint *Hint
 	hash func([]byte) uint64 // nil: the real one
-	max  int                 // most blocks that one operation has touched
+	keep bool                // one Dir for all operations, of which none fails
+	kept *Dir
+	max  int // most blocks that one operation has touched
 }
 
 const (
@@ -109,12 +111,18 @@ func newFixture(t testing.TB, blockSize int, blocks, run uint64) *fixture {
 }
 
 func (f *fixture) dir() *Dir {
+	if f.kept != nil {
+		return f.kept
+	}
 	d := New(f.s, &f.g, testKey, testIno, &f.in)
 	if f.hint != nil {
 		d.WithHint(f.hint)
 	}
 	if f.hash != nil {
 		d.hash = f.hash
+	}
+	if f.keep {
+		f.kept = d
 	}
 	return d
 }
