@@ -51,11 +51,10 @@ func (v *Volume) commit(want uint64) error {
 	v.committing, v.committingPages = nil, nil
 	v.durable = covers
 	for no, b := range t.blocks {
-		v.cache.changed(no)
-		v.cache.put(no, b.data, v.cache.generation(no))
+		v.cache.changed(no, b.data)
 	}
 	for no := range t.revoked {
-		v.cache.changed(no)
+		v.cache.changed(no, nil)
 	}
 	if len(t.freed) > 0 {
 		v.freed = append(v.freed, waiting{v.sealing, t.freed})

@@ -230,11 +230,10 @@ func (o *op) writeSteps() error {
 		return v.err
 	}
 	for no, t := range v.tx.blocks {
-		v.cache.changed(no)
-		v.cache.put(no, t.data, v.cache.generation(no))
+		v.cache.changed(no, t.data)
 	}
 	for no := range v.tx.revoked {
-		v.cache.changed(no)
+		v.cache.changed(no, nil)
 	}
 	v.tx, v.files = newTx(), pages{}
 	v.durable = v.changes
