@@ -84,6 +84,13 @@ bench: build ## blocks written and flushes per durable operation, speeds, and th
 	$(GO) test -run '^$$' -bench '^BenchmarkMount$$' -benchtime 1x -timeout 60m ./fusefs
 	cmd/holdfast/benchimage.sh bin/holdfast
 
+NAMES ?= 10000000
+
+.PHONY: names
+names: ## one directory of NAMES names (10,000,000), and 1,000 directories of 1,000 files: some 5 GB of disk, up to an hour
+	$(GO) test ./volume -count=1 -timeout 0 -run '^$$' -bench '^BenchmarkDirectory$$' -benchtime 1x -v -args -entries $(NAMES)
+	$(GO) test ./volume -count=1 -timeout 0 -run '^$$' -bench '^BenchmarkSpread$$' -benchtime 1x -v -args -spread 1000
+
 .PHONY: mutants
 mutants: ## break the program on purpose: each broken variant must be caught, by the modes that can (UPDATE=1 writes docs/CRASH.md)
 	$(GO) test . -count=1 -timeout 90m -run '^(TestMutantsApply|TestKill)$$' -v -args -kill $(if $(UPDATE),-update)
