@@ -25,3 +25,21 @@ func (v *Volume) SetLinks(ino Ino, links uint32) error {
 
 // Holds is how many inodes are held.
 func (v *Volume) Holds() int { return len(v.holds.n) }
+
+// IndexLevels is how many nodes of its index lie above each name of a directory.
+func (v *Volume) IndexLevels(dir Ino) (n int, err error) {
+	err = v.view(func(o *op) error {
+		in, err := o.inode(dir)
+		if err != nil {
+			return err
+		}
+		d := o.dir(dir, &in)
+		if !d.Indexed() {
+			return nil
+		}
+		nodes, _, _, err := d.IndexPath(layout.IndexEntry{})
+		n = len(nodes)
+		return err
+	})
+	return n, err
+}

@@ -87,6 +87,11 @@ func phases(b *testing.B, dirs, names int) {
 	if err := v.Sync(); err != nil {
 		b.Fatal(err)
 	}
+	levels, err := v.IndexLevels(at[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(levels), "levels")
 	phase(b, "lookup", min(total, 1_000_000), func(i int) error {
 		i = mixed(i)
 		_, err := v.Lookup(at[i/names], name(i))
