@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -144,72 +143,6 @@ func TestDurableCost(t *testing.T) {
 				t.Errorf("%s: %.2f blocks and %.3f flushes per operation, at most %.1f and %.2f", d.name, blocks, flushes, most, mostFlushes)
 			}
 		}
-	}
-}
-
-// BenchmarkStream writes 256 MiB through the volume to a device in memory, syncs, and reads it
-// back from a volume without a cache: what a second copy costs, and how much of the time the
-// checksums take that each block gets and is held to.
-func BenchmarkStream(b *testing.B) {
-	const size = 256 << 20
-	p := make([]byte, 1<<20)
-	for i := range p {
-		p[i] = byte(i * 7)
-	}
-	start := time.Now()
-	for range size >> 20 {
-		for at := 0; at < len(p); at += 4096 {
-			layout.Sum(uint32(at), p[at:at+4096])
-		}
-	}
-	sums := time.Since(start)
-	for _, copies := range []int{1, 2} {
-		b.Run(fmt.Sprintf("copies=%d", copies), func(b *testing.B) {
-			for b.Loop() {
-				b.StopTimer()
-				mem := disk.NewMemory(int64(copies) * (size + 64<<20))
-				if err := volume.Format(mem, volume.FormatOptions{Copies: copies}); err != nil {
-					b.Fatal(err)
-				}
-				b.StartTimer()
-				start := time.Now()
-				v, err := volume.Open(mem, volume.Options{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				a, err := v.Create(volume.Root, "file", volume.NewNode{Mode: layout.ModeFile | 0o644})
-				if err != nil {
-					b.Fatal(err)
-				}
-				for off := int64(0); off < size; off += int64(len(p)) {
-					if _, err := v.Write(a.Ino, p, off); err != nil {
-						b.Fatal(err)
-					}
-				}
-				if err := v.Close(); err != nil {
-					b.Fatal(err)
-				}
-				wrote := time.Since(start)
-				if v, err = volume.Open(mem, volume.Options{}); err != nil {
-					b.Fatal(err)
-				}
-				start = time.Now()
-				for off := int64(0); off < size; off += int64(len(p)) {
-					if _, err := v.Read(a.Ino, p, off); err != nil {
-						b.Fatal(err)
-					}
-				}
-				read := time.Since(start)
-				if err := v.Close(); err != nil {
-					b.Fatal(err)
-				}
-				b.ReportMetric(size/1e6/wrote.Seconds(), "write-MB/s")
-				b.ReportMetric(size/1e6/read.Seconds(), "read-MB/s")
-				b.ReportMetric(100*sums.Seconds()/wrote.Seconds(), "write-%checksums")
-				b.ReportMetric(100*sums.Seconds()/read.Seconds(), "read-%checksums")
-			}
-			b.ReportMetric(0, "ns/op")
-		})
 	}
 }
 
