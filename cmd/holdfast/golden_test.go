@@ -16,7 +16,7 @@ var goldenAll = flag.Bool("golden", false, "explore the long golden workloads wi
 
 // longer are the beginnings of the names of golden workloads that take minutes with every fault
 // at once: they have much data, or fill the log.
-var longer = []string{"big_", "block_reuse", "dir_deep", "dir_grow", "dir_holes", "dir_shrink", "large_write", "meta_to_data", "no_space", "truncate_long", "wrap_"}
+var longer = []string{"big_", "block_reuse", "dir_deep", "large_write", "meta_to_data", "no_space", "wrap_"}
 
 // TestGolden explores every golden workload completely, for both sector sizes, with torn and bad
 // sectors, one that decayed, and crashes inside recovery to the fixpoint; those that take minutes
