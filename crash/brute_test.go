@@ -499,18 +499,15 @@ func TestBruteForceNested(t *testing.T) {
 			nested := func(s bruteState) {
 				first := s.disk()
 				play(program, first)
-				wrote := false
-				for _, e := range first.events {
-					wrote = wrote || e.Kind == disk.EventWrite
-				}
-				if !wrote {
-					return
-				}
 				under := bruteState{slices.Clone(s.b), clone(s.bad), clone(s.decayed)}
 				var inFlight []disk.Event
+				wrote := false // before that, a crash leaves what the run began with
 				for _, e := range append(first.events, disk.Event{Kind: disk.EventFlush}) {
 					if e.Kind == disk.EventWrite {
-						inFlight = append(inFlight, e)
+						inFlight, wrote = append(inFlight, e), true
+						continue
+					}
+					if !wrote {
 						continue
 					}
 					bruteStates(under, inFlight, &opt, func(s bruteState) {

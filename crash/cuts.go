@@ -28,15 +28,20 @@ type cuts struct {
 	list  []cut // the others; their memory is kept
 	used  int
 
-	end   cut  // at the last event so far,
-	open  bool // which is still to be saved
-	endAt int
+	end  cut     // at the last event so far,
+	open bool    // which is still to be saved
+	last place   // of it
+	ends []place // where runs that this one follows had their last event
 }
+
+// place is one in a run: whatever runs have passed the same steps have had the same events.
+type place struct{ steps, events int }
 
 // reset prepares for a run whose path has so many steps that are given, of which the last one has
 // another outcome than before.
 func (c *cuts) reset(prefix int) {
-	c.since, c.old, c.used, c.open, c.endAt = prefix, 0, 0, true, 0
+	c.since, c.old, c.used, c.open, c.last = prefix, 0, 0, true, place{}
+	c.ends = slices.DeleteFunc(c.ends, func(p place) bool { return p.steps >= prefix })
 }
 
 // flush is called before a flush is recorded.
@@ -53,7 +58,7 @@ func (c *cuts) flush(d *lazy) {
 }
 
 // event is called after each event.
-func (c *cuts) event(at int) { c.open, c.endAt = true, at }
+func (c *cuts) event(at int) { c.open, c.last = true, place{at, c.last.events + 1} }
 
 // step is called before each step: what it brings is not known at the last event.
 func (c *cuts) step(d *lazy) {
@@ -61,7 +66,7 @@ func (c *cuts) step(d *lazy) {
 		return
 	}
 	c.open = false
-	if c.endAt >= c.since {
+	if !slices.Contains(c.ends, c.last) {
 		c.end.save(d)
 	}
 }
@@ -73,9 +78,10 @@ func (c *cuts) all(d *lazy) []*cut {
 	for i := range c.used {
 		list = append(list, &c.list[i])
 	}
-	if c.endAt < c.since {
+	if slices.Contains(c.ends, c.last) {
 		return append(list, nil)
 	}
+	c.ends = append(c.ends, c.last)
 	return append(list, &c.end)
 }
 

@@ -357,7 +357,7 @@ func (w *worker) violation(d *lazy, s *State, verdict error, path []int) {
 // nested explores the crash points inside the run that the device has just made.
 func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 	events, cuts := d.events, d.cuts.all(d)
-	if !fresh(cuts) || !slices.ContainsFunc(events, func(e disk.Event) bool { return e.Kind == disk.EventWrite }) {
+	if !fresh(cuts) {
 		return nil
 	}
 	opt := w.x.opt
@@ -377,10 +377,10 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 		}
 		flushed = i + 1
 		c := cuts[0]
-		if cuts = cuts[1:]; c == nil {
-			continue
+		marks, writes := unmark(events[:i])
+		if cuts = cuts[1:]; c == nil || len(marks) == 0 && !slices.ContainsFunc(writes, isWrite) {
+			continue // the run itself starts from what this leaves
 		}
-		marks, _ := unmark(events[:i])
 		marks = append(slices.Clip(before), marks...)
 		sp, err := d.nest(c, below, inFlight, opt)
 		w.r.Nested.Points++
@@ -429,6 +429,8 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 
 // maxDepth is where the search for a fixpoint gives up.
 const maxDepth = 64
+
+func isWrite(e disk.Event) bool { return e.Kind == disk.EventWrite }
 
 // unmark parts the marks of a run from its writes and flushes.
 func unmark(events []disk.Event) (marks []string, rest []disk.Event) {

@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -216,5 +217,39 @@ func TestFixpointToy(t *testing.T) {
 	})
 	if r.Complete() || r.Nested.Deepest != maxDepth {
 		t.Errorf("%+v", r.Nested)
+	}
+}
+
+// TestNestedEnds: of two runs that part after a write one writes more and the other does not: each
+// is cut off at its own end. What comes before any write leaves nothing new.
+func TestNestedEnds(t *testing.T) {
+	tr := plainTrace(3, plainWrite{0, "a"})
+	got := map[string]bool{}
+	put := func(s *State, letter byte, sector int64) error {
+		p := make([]byte, testSector)
+		p[0] = letter
+		_, err := s.Dev.WriteAt(p, sector*testSector)
+		return err
+	}
+	r := mustExplore(t, tr, Options{Nested: 1}, func(s *State) error {
+		if s.Depth > 0 {
+			got[letters(s.Dev)] = true
+			return nil
+		}
+		if err := errors.Join(s.Dev.Flush(), put(s, 'x', 1)); err != nil {
+			return err
+		}
+		p := make([]byte, testSector)
+		if _, err := s.Dev.ReadAt(p, 0); err != nil || p[0] == 'a' {
+			return err
+		}
+		return put(s, 'y', 2)
+	})
+	if !r.Complete() {
+		t.Errorf("%+v", r.Nested)
+	}
+	list := slices.Sorted(maps.Keys(got))
+	if want := []string{"...", "..y", ".x.", ".xy", "a..", "ax."}; !slices.Equal(list, want) {
+		t.Errorf("got %q, want %q", list, want)
 	}
 }
