@@ -1,6 +1,6 @@
 package crash
 
-import "slices"
+import "holdfast/disk"
 
 // A cut is what a run has learnt up to a place where a crash may cut it off. What it reads later
 // is of no concern to that crash: all runs that begin with the same steps share it.
@@ -20,29 +20,17 @@ func (c *cut) save(d *lazy) {
 	}
 }
 
-// cuts are the crash points inside a run: one at each flush, and one at the end. Those that an
-// earlier run came to in the same way are only counted.
+// cuts are the crash points inside a run: one at each flush, and one at the end. Those flushes that
+// an earlier run came to in the same way are only counted.
 type cuts struct {
-	since int   // steps that an earlier run took with the same outcomes
-	old   int   // flushes at which the run had not yet left its way
+	since int   // steps that are given, of which the last one has another outcome than before
+	old   int   // flushes before that step
 	list  []cut // the others; their memory is kept
 	used  int
-
-	end  cut     // at the last event so far,
-	open bool    // which is still to be saved
-	last place   // of it
-	ends []place // where runs that this one follows had their last event
+	end   cut
 }
 
-// place is one in a run: whatever runs have passed the same steps have had the same events.
-type place struct{ steps, events int }
-
-// reset prepares for a run whose path has so many steps that are given, of which the last one has
-// another outcome than before.
-func (c *cuts) reset(prefix int) {
-	c.since, c.old, c.used, c.open, c.last = prefix, 0, 0, true, place{}
-	c.ends = slices.DeleteFunc(c.ends, func(p place) bool { return p.steps >= prefix })
-}
+func (c *cuts) reset(prefix int) { c.since, c.old, c.used = prefix, 0, 0 }
 
 // flush is called before a flush is recorded.
 func (c *cuts) flush(d *lazy) {
@@ -57,33 +45,17 @@ func (c *cuts) flush(d *lazy) {
 	c.used++
 }
 
-// event is called after each event.
-func (c *cuts) event(at int) { c.open, c.last = true, place{at, c.last.events + 1} }
-
-// step is called before each step: what it brings is not known at the last event.
-func (c *cuts) step(d *lazy) {
-	if !c.open || !d.keep {
-		return
-	}
-	c.open = false
-	if !slices.Contains(c.ends, c.last) {
-		c.end.save(d)
-	}
-}
-
-// all are the cuts of the run, the last one that at its end; nil are those that were there before.
+// all are the cuts of the run, the last one that at its end; nil are those that are explored
+// elsewhere. With nothing since the last flush, the end is a state of the cut at that flush; else
+// it is of this run alone, since one that goes on has more in flight.
 func (c *cuts) all(d *lazy) []*cut {
-	c.step(d)
 	list := make([]*cut, c.old, c.old+c.used+1)
 	for i := range c.used {
 		list = append(list, &c.list[i])
 	}
-	if slices.Contains(c.ends, c.last) {
+	if n := len(d.events); n == 0 || d.events[n-1].Kind == disk.EventFlush {
 		return append(list, nil)
 	}
-	c.ends = append(c.ends, c.last)
+	c.end.save(d)
 	return append(list, &c.end)
 }
-
-// fresh reports whether there is any cut that was not there before.
-func fresh(list []*cut) bool { return slices.ContainsFunc(list, func(c *cut) bool { return c != nil }) }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/crc32"
+
 	"holdfast/disk"
 )
 
@@ -145,5 +147,36 @@ func TestDecayID(t *testing.T) {
 		if _, err := Explore(tr, Options{Decay: decay}, noteLetters); !errors.Is(err, ErrOptions) {
 			t.Errorf("decay %d: %v", decay, err)
 		}
+	}
+}
+
+// TestDeadOrBad: a sector that is bad in all states, in some because it decayed and was not written
+// and in others because the write made it so, is not read as the zeros that would pass.
+func TestDeadOrBad(t *testing.T) {
+	tr := plainTrace(2, plainWrite{1, "."})
+	zeros := make([]byte, 2*testSector)
+	check := func(s *State) error {
+		if s.Depth == 0 {
+			if _, err := s.Dev.ReadAt(zeros[:testSector], 0); err == nil {
+				return nil // that sector did not decay
+			}
+			p := make([]byte, testSector)
+			p[0] = 'x'
+			_, err := s.Dev.WriteAt(p, 0)
+			return err
+		}
+		p := make([]byte, testSector)
+		if _, err := s.Dev.ReadAt(p, 0); err == nil {
+			return nil
+		}
+		want := crc32.Update(0, testTable, make([]byte, testSector))
+		if _, err := s.Dev.ReadChecked(p, disk.Check{Want: want}, testSector/2); err == nil {
+			return errors.New("half of what cannot be read was")
+		}
+		return nil
+	}
+	r := mustExplore(t, tr, Options{Bad: true, Decay: 1, Nested: 1}, check)
+	if !r.Complete() || r.Violations > 0 || r.Nested.Leaves < 2 {
+		t.Errorf("%d violations, %+v", r.Violations, r.Nested)
 	}
 }

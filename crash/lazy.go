@@ -160,7 +160,7 @@ func (d *lazy) Flush() error {
 	defer d.mu.Unlock()
 	if d.abort == nil && d.keep {
 		d.cuts.flush(d)
-		d.event(disk.Event{Kind: disk.EventFlush})
+		d.events = append(d.events, disk.Event{Kind: disk.EventFlush})
 	}
 	return d.abort
 }
@@ -170,7 +170,7 @@ func (d *lazy) mark(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.abort == nil && d.keep {
-		d.event(disk.Event{Kind: disk.EventMark, Mark: text})
+		d.events = append(d.events, disk.Event{Kind: disk.EventMark, Mark: text})
 	}
 }
 
@@ -425,7 +425,7 @@ func (d *lazy) WriteAt(p []byte, off int64) (int, error) {
 // write writes whole sectors.
 func (d *lazy) write(p []byte, off int64) {
 	if d.keep {
-		d.event(disk.Event{Kind: disk.EventWrite, Off: off, Data: slices.Clone(p)})
+		d.events = append(d.events, disk.Event{Kind: disk.EventWrite, Off: off, Data: slices.Clone(p)})
 	}
 	for done := int64(0); done < int64(len(p)); done += d.sector {
 		s := (off + done) >> d.log2
@@ -496,15 +496,8 @@ func describe(op byte, n int, places []int64, calls uint64) string {
 	return fmt.Sprintf("%s of %d bytes at %v (after reads %08x)", what, n, places, uint32(calls>>32^calls))
 }
 
-// event records what the program did.
-func (d *lazy) event(e disk.Event) {
-	d.events = append(d.events, e)
-	d.cuts.event(d.at)
-}
-
 // take applies the chosen outcome.
 func (d *lazy) take(st *step) {
-	d.cuts.step(d)
 	if st.op == 'd' {
 		d.decay.settle(st.parts, st.out[st.chosen].hits)
 		d.at++

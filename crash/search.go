@@ -285,7 +285,7 @@ func (s *search) count(i int) int {
 	if pc.bottom != nil {
 		n++
 	}
-	return max(n, 1)
+	return n
 }
 
 // cut divides a place into pieces and lists what each can hold, with what that contributes to
@@ -316,6 +316,9 @@ func (s *search) cut(d *lazy, off int64, n int) (readable, certain bool) {
 		}
 		pc.hi = len(s.layers)
 		s.pieces = append(s.pieces, pc)
+		if s.count(len(s.pieces)-1) == 0 { // whichever way it is bad
+			readable, certain = false, false
+		}
 		done += m
 	}
 	s.picked = slices.Grow(s.picked[:0], len(s.pieces))[:len(s.pieces)]
