@@ -52,9 +52,7 @@ func (o Options) Plan(hostDir string, blockSize int) (*Plan, error) {
 	if err := m.put(&entry{path: ".", mode: volume.PosixMode(top.info.Mode()), xattrs: p.xattrs}); err != nil {
 		return nil, err
 	}
-	first := &ahead{dir: top, ready: make(chan struct{})}
-	p.list(first)
-	if p.top, err = p.look(first, ".", m); err != nil {
+	if p.top, err = p.look(top, ".", m); err != nil {
 		return nil, err
 	}
 	err = m.finish()
@@ -62,57 +60,12 @@ func (o Options) Plan(hostDir string, blockSize int) (*Plan, error) {
 	return p, err
 }
 
-// ahead is a directory that is opened and listed before its turn, so that all processors look.
-type ahead struct {
-	dir   *hostDir
-	names []string
-	list  []glanced // of the names; nil: they are too many
-	err   error
-	ready chan struct{} // closed when all this is known
-}
-
-const (
-	aheadDirs  = 4    // of a directory, at once
-	aheadNames = 4096 // of a directory that is looked at before its turn
-)
-
-// list lists what is in a directory that is open.
-func (p *Plan) list(a *ahead) {
-	defer close(a.ready)
-	if a.names, a.err = a.dir.names(); a.err == nil && len(a.names) <= aheadNames {
-		a.list = p.glance(a.dir, a.names)
-	}
-}
-
-// enter begins to look into a directory of d.
-func (p *Plan) enter(d *hostDir, name string, info fs.FileInfo) *ahead {
-	a := &ahead{ready: make(chan struct{})}
-	go func() {
-		if a.dir, a.err = d.enter(name, info); a.err != nil {
-			close(a.ready)
-			return
-		}
-		p.list(a)
-	}()
-	return a
-}
-
-func (a *ahead) close() {
-	if <-a.ready; a.dir != nil {
-		a.dir.close()
-	}
-}
-
 // look looks at a directory and what is below it, and closes it.
-func (p *Plan) look(a *ahead, rel string, m *measure) (*planned, error) {
-	defer a.close()
-	<-a.ready
-	if a.err != nil {
-		return nil, sourceError(p.hostDir, rel, a.err)
-	}
-	d, names, list := a.dir, a.names, a.list
-	if list == nil {
-		list = p.glance(d, names)
+func (p *Plan) look(d *hostDir, rel string, m *measure) (*planned, error) {
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return nil, sourceError(p.hostDir, rel, err)
 	}
 	l := &planned{}
 	keep := p.names+len(names) <= planNames
@@ -120,36 +73,16 @@ func (p *Plan) look(a *ahead, rel string, m *measure) (*planned, error) {
 		p.names += len(names)
 		l.infos = make([]fs.FileInfo, 0, len(names))
 	}
-	for i := range list {
-		sub := join(rel, names[i])
-		if list[i].err != nil {
-			return nil, sourceError(p.hostDir, sub, list[i].err)
-		}
-		if p.o.excluded(sub, list[i].info) {
-			list[i].info = nil
-		}
-	}
-	var coming []*ahead // the next directories
-	defer func() {
-		for _, c := range coming {
-			c.close()
-		}
-	}()
-	next := 0 // of the names whose directories are not among them yet
-	more := func() {
-		for ; next < len(list) && len(coming) < aheadDirs; next++ {
-			if name, info := names[next], list[next].info; info != nil && info.IsDir() {
-				coming = append(coming, p.enter(d, name, info))
-			}
-		}
-	}
-	more()
+	list := p.glance(d, names)
 	for i, name := range names {
-		sub, info := join(rel, name), list[i].info
-		if info == nil {
+		sub := join(rel, name)
+		info, err := list[i].info, list[i].err
+		if err != nil {
+			return nil, sourceError(p.hostDir, sub, err)
+		}
+		if p.o.excluded(sub, info) {
 			continue
 		}
-		var err error
 		e := &entry{path: sub, mode: volume.PosixMode(info.Mode()), size: info.Size()}
 		st := statOf(info)
 		if st.links > 1 && !info.IsDir() {
@@ -176,10 +109,11 @@ func (p *Plan) look(a *ahead, rel string, m *measure) (*planned, error) {
 		}
 		var below *planned
 		if info.IsDir() {
-			c := coming[0]
-			coming = coming[1:]
-			more()
-			if below, err = p.look(c, sub, m); err != nil {
+			into, err := d.enter(name, info)
+			if err != nil {
+				return nil, sourceError(p.hostDir, sub, err)
+			}
+			if below, err = p.look(into, sub, m); err != nil {
 				return nil, err
 			}
 		}
