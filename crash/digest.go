@@ -36,9 +36,9 @@ func digestOf(p []byte) digest {
 }
 
 // digest writes to h what is the same for two spaces over one base only if they hold the same
-// images; how often they hold them does not matter. Sectors that depend on nothing else are told by what they can
-// hold, so that the history of the versions does not keep a fixpoint from being seen; what is
-// tied together is told by its variables.
+// images; how often they hold them does not matter. Sectors that depend on nothing else are told
+// by what they can hold, so that the history of the versions does not keep a fixpoint from being
+// seen; what is tied together is told by its variables.
 func (s *space) digest(h *digester) {
 	uses := make([]int, len(s.vars)) // chains in which the variable is
 	for _, c := range s.chains {

@@ -377,8 +377,11 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 		}
 		flushed = i + 1
 		c := cuts[0]
-		marks, writes := unmark(events[:i])
-		if cuts = cuts[1:]; c == nil || len(marks) == 0 && !slices.ContainsFunc(writes, isWrite) {
+		if cuts = cuts[1:]; c == nil {
+			continue
+		}
+		marks, _ := unmark(events[:i])
+		if len(marks) == 0 && len(done) == 0 {
 			continue // the run itself starts from what this leaves
 		}
 		marks = append(slices.Clip(before), marks...)
@@ -429,8 +432,6 @@ func (w *worker) nested(depth int, d *lazy, path []int, before []string) error {
 
 // maxDepth is where the search for a fixpoint gives up.
 const maxDepth = 64
-
-func isWrite(e disk.Event) bool { return e.Kind == disk.EventWrite }
 
 // unmark parts the marks of a run from its writes and flushes.
 func unmark(events []disk.Event) (marks []string, rest []disk.Event) {

@@ -1,12 +1,25 @@
 package layout
 
+import "sync"
+
 // A Reseed gives the checksum of n bytes under any seed from their checksum under seed 0, without the bytes: the
 // CRC is linear, so that a seed adds to it what it would come to over n zero bytes. Four look-ups, one for each
 // byte of the seed.
 type Reseed [4][256]uint32
 
-// NewReseed is the Reseed of n bytes.
-func NewReseed(n int) *Reseed {
+// reseeds are those of the lengths that were asked for, of which there are as many as block sizes.
+var reseeds sync.Map
+
+// ReseedOf is the Reseed of n bytes; it is made once.
+func ReseedOf(n int) *Reseed {
+	t, ok := reseeds.Load(n)
+	if !ok {
+		t, _ = reseeds.LoadOrStore(n, newReseed(n))
+	}
+	return t.(*Reseed)
+}
+
+func newReseed(n int) *Reseed {
 	t, zeros := new(Reseed), make([]byte, n)
 	none := Sum(0, zeros)
 	for k := range t {

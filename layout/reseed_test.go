@@ -10,7 +10,7 @@ func TestReseed(t *testing.T) {
 	const seed = 11
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, n := range []int{1, 7, 512, 1024, 4096, 65536} {
-		to, p := NewReseed(n), make([]byte, n)
+		to, p := ReseedOf(n), make([]byte, n)
 		for range 100 {
 			for i := range p {
 				p[i] = byte(r.Uint32())

@@ -89,7 +89,7 @@ func Open(dev disk.Device, opt Options) (*Volume, error) {
 	if readOnly {
 		dev = disk.NewOverlay(dev, g.SectorSize)
 	}
-	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), reseed: layout.NewReseed(g.BlockSize), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]wait{},
+	v := &Volume{dev: dev, super: *s, g: g, seeds: layout.NewSeeds(s.UUID), reseed: layout.ReseedOf(g.BlockSize), opt: opt, tx: newTx(), files: pages{}, waiting: map[Ino]wait{},
 		busy: map[uint64]groupBits{}, busyIn: map[uint64]uint32{}, freeInodes: map[uint64][]uint32{}, trims: map[Ino]error{}, orphans: map[Ino]Ino{}}
 	if err := v.openStore(); err != nil {
 		return nil, err

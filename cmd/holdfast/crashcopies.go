@@ -33,24 +33,28 @@ func mirrorFiles(dev disk.Device) [2]disk.Device {
 	return [2]disk.Device{disk.NewStripe(dev, 0, size), disk.NewStripe(dev, size, size)}
 }
 
+// mirrored is a mirror of two files in one device; what is no mirror stays as it is.
+func mirrored(im *workload.Image, dev disk.Device) (disk.Device, error) {
+	if !im.Mirror {
+		return dev, nil
+	}
+	return volume.Mirror(mirrorFiles(dev), volume.Assembly{Serial: true})
+}
+
 // assembled is what the copies of an image make together.
 func assembled(im *workload.Image, dev disk.Device) (disk.Device, *layout.Superblock, error) {
-	if im.Mirror {
-		var err error
-		if dev, err = volume.Mirror(mirrorFiles(dev), volume.Assembly{Serial: true}); err != nil {
-			return nil, nil, err
-		}
+	dev, err := mirrored(im, dev)
+	if err != nil {
+		return nil, nil, err
 	}
 	return volume.Assemble(dev, volume.Assembly{})
 }
 
 // openVolume opens the volume of an image.
 func openVolume(im *workload.Image, dev disk.Device, opt volume.Options) (*volume.Volume, error) {
-	if im.Mirror {
-		var err error
-		if dev, err = volume.Mirror(mirrorFiles(dev), volume.Assembly{Serial: true}); err != nil {
-			return nil, err
-		}
+	dev, err := mirrored(im, dev)
+	if err != nil {
+		return nil, err
 	}
 	return volume.Open(dev, opt)
 }
