@@ -182,7 +182,7 @@ func bruteStates(under bruteState, writes []disk.Event, opt *Options, f func(bru
 
 // instruction is one step of a random program.
 type instruction struct {
-	op     string // read, checked, write, copy, flush, skip
+	op     string // read, checked, run, scan, write, copy, flush, skip
 	off    int64
 	n      int
 	places []int64
@@ -220,6 +220,28 @@ func play(program []instruction, dev disk.Device) string {
 				panic(err)
 			} else {
 				fmt.Fprintf(h, "failed %d;", i)
+			}
+		case "run": // of sectors, each the one wanted or not
+			p := make([]byte, in.n)
+			n, err := disk.ReadChecks(dev, p, testSector, func(int) disk.Check { return in.check }, in.off)
+			if err != nil && !errors.Is(err, disk.ErrBadSector) && !errors.Is(err, disk.ErrChecksum) {
+				panic(err)
+			}
+			fmt.Fprintf(h, "run %d %d %x;", i, n, p[:n*testSector])
+		case "scan": // for the first that is wanted
+			p := make([]byte, in.n)
+			seen := disk.Peek(dev, p, in.off)
+			for at := 0; at < in.n; at += testSector {
+				c := in.check
+				c.Accept = func(p []byte) bool { return int(p[0]) > in.limit }
+				part := p[at : at+testSector]
+				if at+testSector <= seen && !c.Accept(part) {
+					continue
+				}
+				if _, err := dev.ReadChecked(part, c, in.off+int64(at)); err == nil {
+					fmt.Fprintf(h, "scan %d %d %x;", i, at, part)
+					break
+				}
 			}
 		case "write":
 			if _, err := dev.WriteAt(in.data, in.off); err != nil {
@@ -280,7 +302,7 @@ func drawTrace(t *rapid.T) *disk.Trace {
 }
 
 func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
-	ops := []string{"read", "checked", "checked", "checked", "skip"}
+	ops := []string{"read", "checked", "checked", "checked", "run", "scan", "skip"}
 	if writing {
 		ops = append(ops, "write", "copy", "flush", "checked")
 	}
@@ -320,6 +342,11 @@ func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 				in.check.Want = crc32.Update(in.check.Seed, testTable, final[off:off+int64(in.n)])
 			}
 			in.limit = rapid.SampledFrom([]int{-1, -1, 0, 1}).Draw(t, "limit")
+		case "run", "scan":
+			n := rapid.Int64Range(2, 5).Draw(t, "n")
+			in.n, in.off = int(n)*testSector, rapid.Int64Range(0, size/testSector-n).Draw(t, "sector")*testSector
+			in.check = disk.Check{Seed: uint32(rapid.IntRange(0, 1).Draw(t, "seed")), Want: residue}
+			in.limit = rapid.IntRange(-1, 1).Draw(t, "limit")
 		case "write":
 			n := rapid.IntRange(1, 2).Draw(t, "n")
 			in.data = drawContent(t, n)

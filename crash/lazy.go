@@ -308,6 +308,31 @@ func (d *lazy) gather(p []byte, off int64) (good, ok bool) {
 	return good, true
 }
 
+// ReadRun implements [disk.RunReader]: what all states of this run agree on decides nothing. Where
+// decay has a say each structure is read by itself.
+func (d *lazy) ReadRun(p []byte, off int64, _ bool) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.abort != nil || d.sp.decay != nil || d.inRange(len(p), off) != nil {
+		return 0
+	}
+	d.note('p', off, len(p))
+	for done := 0; done < len(p); {
+		pos := off + int64(done)
+		if n := d.plain(pos, len(p)-done); n > 0 {
+			done += copy(p[done:], d.sp.base[pos:pos+int64(n)])
+			continue
+		}
+		s := pos >> d.log2
+		data, ok := d.decided(s)
+		if !ok || data == nil {
+			return done
+		}
+		done += copy(p[done:], data[pos-s<<d.log2:])
+	}
+	return len(p)
+}
+
 // ReadChecked implements [disk.Device]. It is at most one step, whose outcomes are each content
 // that passes, wherever it lies, and "none passes". The index returned is the first place at
 // which that content can pass, whichever place it is in a state that the outcome stands for.

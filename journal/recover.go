@@ -349,9 +349,11 @@ func (r *reader) void(pos, end, seq uint64) (n uint64) {
 		k := min(end-pos-n, r.sectors-at, maxPeek/size)
 		r.peeked = slices.Grow(r.peeked[:0], int(2*k*size))[:2*k*size]
 		a, b := r.peeked[:k*size], r.peeked[k*size:]
-		if disk.Peek(r.dev, a, runOffset(r.g, 0)+int64(at*size)) != nil || disk.Peek(r.dev, b, runOffset(r.g, 1)+int64(at*size)) != nil {
+		seen := disk.Peek(r.dev, a, runOffset(r.g, 0)+int64(at*size))
+		if seen = min(seen, disk.Peek(r.dev, b[:seen], runOffset(r.g, 1)+int64(at*size))); uint64(seen) < size {
 			return n
 		}
+		k = uint64(seen) / size
 		for i := range k {
 			r.want = want{pos: pos + n + i, attests: seq}
 			if r.accepts(a[i*size:(i+1)*size]) || r.accepts(b[i*size:(i+1)*size]) {

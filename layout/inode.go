@@ -134,13 +134,18 @@ func EncodeInode(p []byte, in *Inode, ino uint64, s Seeds) {
 // DecodeInode reads inode ino from p[:InodeSize] into in. The caller has not checked the
 // checksum; block and off say where p lies, for the error.
 func DecodeInode(p []byte, in *Inode, ino, block uint64, off int, s Seeds) error {
+	if !Sealed(p[:InodeSize], s.Inode(ino)) {
+		return Corrupt(fmt.Sprintf("inode %d", ino), block, off+252, "checksum does not match", nil)
+	}
+	return DecodeCheckedInode(p, in, ino, block, off)
+}
+
+// DecodeCheckedInode is DecodeInode for a caller that has checked the checksum.
+func DecodeCheckedInode(p []byte, in *Inode, ino, block uint64, off int) error {
 	bad := func(at int, found, want any) error {
 		return Corrupt(fmt.Sprintf("inode %d", ino), block, off+at, found, want)
 	}
 	p = p[:InodeSize]
-	if !Sealed(p, s.Inode(ino)) {
-		return bad(252, "checksum does not match", nil)
-	}
 	c := cursor{b: p}
 	if m := c.u16(); m != inodeMark {
 		return bad(0, fmt.Sprintf("mark %#x", m), fmt.Sprintf("%#x", inodeMark))

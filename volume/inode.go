@@ -12,16 +12,10 @@ import (
 // inode reads an inode. ErrStale: there is none with this number.
 func (o *op) inode(ino Ino) (layout.Inode, error) {
 	var in layout.Inode
-	g := &o.v.g
-	if ino == 0 || uint64(ino) > g.Inodes() {
+	if ino == 0 || uint64(ino) > o.v.g.Inodes() {
 		return in, ErrStale
 	}
-	block, off := g.InodePlace(uint64(ino))
-	p, err := o.inodeBytes(block, off, uint64(ino))
-	if err == nil {
-		err = layout.DecodeInode(p, &in, uint64(ino), block, off, o.v.seeds)
-	}
-	if err != nil {
+	if err := o.slot(uint64(ino), &in); err != nil {
 		if free, serr := o.uninitialised(uint64(ino)); serr == nil && free {
 			return in, ErrStale
 		}
@@ -33,18 +27,22 @@ func (o *op) inode(ino Ino) (layout.Inode, error) {
 	return in, nil
 }
 
-// inodeBytes is one inode as it lies in its block, valid until the next call. Where no cache
-// keeps the whole block, only the inode is read.
-func (o *op) inodeBytes(block uint64, off int, ino uint64) ([]byte, error) {
+// slot reads what an initialised slot holds. Where no cache keeps the whole block, only the inode
+// is read.
+func (o *op) slot(ino uint64, in *layout.Inode) error {
 	v := o.v
+	block, off := v.g.InodePlace(ino)
 	if v.cache == nil && v.held(block) == nil {
-		return o.buf[:], v.readInode(o.buf[:], block, off, ino, &o.spot)
+		if err := v.readInode(o.buf[:], block, off, ino, &o.spot); err != nil {
+			return err
+		}
+		return layout.DecodeCheckedInode(o.buf[:], in, ino, block, off)
 	}
 	b, err := v.lookup(block, layout.KindInodes)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return b[off : off+layout.InodeSize], nil
+	return layout.DecodeInode(b[off:off+layout.InodeSize], in, ino, block, off, v.seeds)
 }
 
 // readInode fills p with one inode from the device.
@@ -204,12 +202,7 @@ func (o *op) inodeIn(group uint64, dir bool) (Ino, layout.Inode, error) {
 		return 0, in, nil
 	}
 	ino := Ino(g.InodeNumber(group, index))
-	block, off := g.InodePlace(uint64(ino))
-	p, err := o.inodeBytes(block, off, uint64(ino))
-	if err != nil {
-		return 0, in, err
-	}
-	if err := layout.DecodeInode(p, &in, uint64(ino), block, off, v.seeds); err != nil {
+	if err := o.slot(uint64(ino), &in); err != nil {
 		return 0, in, err
 	}
 	if b, err = o.Edit(g.BitmapBlock(group), layout.KindBitmap); err != nil {
@@ -262,18 +255,9 @@ func (o *op) findFree(group uint64, init uint32) (uint32, error) {
 }
 
 func (o *op) slotFree(ino uint64) (bool, error) {
-	in, err := o.slot(ino)
+	var in layout.Inode
+	err := o.slot(ino, &in)
 	return err == nil && in.Mode == 0, err
-}
-
-// slot is what an initialised slot holds.
-func (o *op) slot(ino uint64) (in layout.Inode, err error) {
-	block, off := o.v.g.InodePlace(ino)
-	p, err := o.inodeBytes(block, off, ino)
-	if err != nil {
-		return in, err
-	}
-	return in, layout.DecodeInode(p, &in, ino, block, off, o.v.seeds)
 }
 
 // freeInode gives back an inode whose content is gone; its generation stays.

@@ -82,7 +82,7 @@ func (o *op) directory(dir Ino) (layout.Inode, error) {
 	if !in.IsDir() {
 		return in, ErrNotDir
 	}
-	return in, o.countNames(dir, &in)
+	return o.countNames(dir, in)
 }
 
 // find looks a name up in a directory whose inode is in. It knows nothing of "." and "..".

@@ -348,7 +348,7 @@ func (o *op) rmdir(dir Ino, name string) error {
 	}
 	ino, in, err := o.entry(dir, &din, name)
 	if err == nil {
-		err = o.countNames(ino, &in)
+		in, err = o.countNames(ino, in)
 	}
 	switch {
 	case err != nil:
@@ -445,7 +445,7 @@ func (o *op) rename(odir Ino, oname string, ndir Ino, nname string, flags uint, 
 	var tin layout.Inode
 	if found {
 		if tin, err = o.child(ndir, &nd); err == nil {
-			err = o.countNames(target, &tin)
+			tin, err = o.countNames(target, tin)
 		}
 		if err != nil {
 			return err

@@ -301,7 +301,8 @@ func (o *op) countInodes(group uint64) error {
 	now.InodesFree, now.Directories = 0, 0
 	free := []uint32{}
 	for i := was.InodesInit; i > 0; i-- {
-		in, err := o.slot(v.g.InodeNumber(group, i-1))
+		var in layout.Inode
+		err := o.slot(v.g.InodeNumber(group, i-1), &in)
 		switch {
 		case err != nil && !isMedia(err):
 			return err
@@ -324,27 +325,31 @@ func (o *op) countInodes(group uint64) error {
 
 // countNames makes the count of names in a directory agree with its leaves before an operation
 // relies on it: the two lie in different blocks.
-func (o *op) countNames(ino Ino, in *layout.Inode) error {
-	v := o.v
-	if v.steps == nil || !o.write || !in.IsDir() {
-		return nil
+func (o *op) countNames(ino Ino, in layout.Inode) (layout.Inode, error) {
+	if o.v.steps == nil || !o.write || !in.IsDir() {
+		return in, nil
 	}
-	if _, done := v.steps.named[ino]; done {
-		return nil
+	if _, done := o.v.steps.named[ino]; done {
+		return in, nil
 	}
-	n := uint32(0)
-	err := o.dir(ino, in).Walk(0, func(layout.Dirent, uint64, uint64) (bool, error) { n++; return true, nil })
+	n, err := o.leavesNames(ino, in)
 	if isMedia(err) { // who reads the names is told
-		return nil
+		return in, nil
 	}
 	if err != nil {
-		return err
+		return in, err
 	}
 	if n == in.Names {
-		v.steps.named[ino] = struct{}{}
+		o.v.steps.named[ino] = struct{}{}
 	}
 	in.Names = n
-	return nil
+	return in, nil
+}
+
+// leavesNames is how many names the leaves of a directory hold.
+func (o *op) leavesNames(ino Ino, in layout.Inode) (n uint32, err error) {
+	err = o.dir(ino, &in).Walk(0, func(layout.Dirent, uint64, uint64) (bool, error) { n++; return true, nil })
+	return n, err
 }
 
 // twoNames reports whether a directory may have two names: a crash inside a rename left it so,
