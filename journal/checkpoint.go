@@ -37,6 +37,9 @@ func writeHead(dev disk.Device, g *layout.Geometry, s layout.Seeds, copy int, h 
 // own begins an epoch of this Log's own before the first change, so that nothing a crash left
 // behind the head can ever be taken for part of the log.
 func (l *Log) own() error {
+	if !l.fresh.Load() {
+		return nil
+	}
 	for range 2 {
 		if err := l.header(l.epoch + 1); err != nil {
 			return err
@@ -45,7 +48,7 @@ func (l *Log) own() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epoch++
-	l.fresh = false
+	l.fresh.Store(false)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"holdfast/disk"
 	"holdfast/layout"
@@ -68,17 +69,18 @@ type Log struct {
 	mu      sync.Mutex
 	err     error
 	epoch   uint64
-	head    uint64 // position of the next sector
-	tail    uint64 // of the newer header
-	tailSeq uint64 // the transaction that begins there
-	oldTail uint64 // of the older header: space before it may be reused
-	headSeq uint64 // sequence of the newer header
-	newer   int    // the copy that holds the newer header
-	seq     uint64 // last transaction written
-	flushed uint64 // last transaction whose flush has returned
-	real    uint64 // last transaction that needs attesting
-	settled uint64 // last transaction that a durable sector attests
-	fresh   bool   // the epoch is not yet this Log's own
+	head    uint64      // position of the next sector
+	tail    uint64      // of the newer header
+	tailSeq uint64      // the transaction that begins there
+	oldTail uint64      // of the older header: space before it may be reused
+	headSeq uint64      // sequence of the newer header
+	newer   int         // the copy that holds the newer header
+	seq     uint64      // last transaction written
+	flushed uint64      // last transaction whose flush has returned
+	real    uint64      // last transaction that needs attesting
+	settled uint64      // last transaction that a durable sector attests
+	fresh   atomic.Bool // the epoch is not yet this Log's own
+	ahead   atomic.Bool // data that WriteAhead wrote may not be durable yet
 
 	// pinned is the newest committed version of the blocks that are not home. All that the log
 	// holds behind the tail is in it, so it also says which blocks have their image there.
@@ -87,8 +89,7 @@ type Log struct {
 	buf    []byte         // sectors of the transaction in flight
 	rec    []byte         // its payload
 	ranges []layout.Range // what changed in a block
-	data   []byte         // room for neighbouring data to be written at once
-	run    [][]byte
+	data   DataWriter
 }
 
 // Open continues a log after Recover, whose report it needs (Scan's will not do, unless it
@@ -101,10 +102,12 @@ func Open(dev disk.Device, g *layout.Geometry, s layout.Seeds, r *Report, _ Opti
 	if err != nil {
 		return nil, err
 	}
-	return &Log{dev: dev, g: *g, seeds: s, sectors: n, payload: layout.LogPayload(g.SectorSize),
+	l := &Log{dev: dev, g: *g, seeds: s, sectors: n, payload: layout.LogPayload(g.SectorSize),
 		epoch: r.Epoch, head: r.Head, tail: r.Head, tailSeq: r.LastSeq + 1, oldTail: r.Head, headSeq: r.headSeq, newer: r.newer,
-		seq: r.LastSeq, flushed: r.LastSeq, real: r.LastSeq, settled: r.LastSeq, fresh: !r.owned,
-		pinned: map[uint64][]byte{}}, nil
+		seq: r.LastSeq, flushed: r.LastSeq, real: r.LastSeq, settled: r.LastSeq,
+		pinned: map[uint64][]byte{}}
+	l.fresh.Store(!r.owned)
+	return l, nil
 }
 
 // runSectors is the length of a run in sectors.
@@ -224,20 +227,19 @@ func (l *Log) commit(tx *Tx) error {
 	for i := range tx.Data {
 		size += len(tx.Data[i].Pages) * l.g.BlockSize
 	}
-	inLog := size <= dataInLog
+	inLog := size <= dataInLog && !l.ahead.Load()
 	l.encode(tx, inLog)
 	if len(l.rec) > l.MaxTx() {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(l.rec), l.MaxTx())
 	}
-	if l.fresh {
-		if err := l.own(); err != nil {
-			return err
-		}
+	if err := l.own(); err != nil {
+		return err
 	}
-	if err := l.writeData(tx.Data); err != nil {
+	if err := l.data.write(l.dev, l.g.BlockSize, tx.Data); err != nil {
 		return err
 	}
 	if !inLog { // data before the record that makes it reachable
+		l.ahead.Store(false) // what comes from now on is of a later transaction
 		if err := l.dev.Flush(); err != nil {
 			return err
 		}
@@ -257,40 +259,6 @@ func (l *Log) commit(tx *Tx) error {
 		}
 	}
 	return nil
-}
-
-// maxWrite bounds what neighbouring blocks are gathered into one write, in bytes.
-const maxWrite = 1 << 20
-
-// writeData writes data blocks to their places, neighbours in one write.
-func (l *Log) writeData(list []Data) error {
-	at, size := int64(0), 0 // of what is gathered
-	run := l.run[:0]
-	write := func() (err error) {
-		if size > 0 {
-			l.data, err = disk.WritePieces(l.dev, run, l.data, at)
-		}
-		clear(run)
-		run, size = run[:0], 0
-		return err
-	}
-	for i := range list {
-		off := int64(list[i].Block) * int64(l.g.BlockSize)
-		for _, p := range list[i].Pages {
-			if off != at+int64(size) || size+len(p) > maxWrite {
-				if err := write(); err != nil {
-					return err
-				}
-				at = off
-			}
-			run = append(run, p)
-			size += len(p)
-			off += int64(len(p))
-		}
-	}
-	err := write()
-	l.run = run
-	return err
 }
 
 // put writes the payload in l.rec to both runs and flushes. What the sectors say of the flush

@@ -165,7 +165,7 @@ func TestOldTailIsVoid(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = open(t, m, g, old, c.rng)
-	c.log.fresh = false // this Log goes on in the epoch of the one before, as after a crash in it
+	c.log.fresh.Store(false) // this Log goes on in the epoch of the one before, as after a crash in it
 	pos := c.log.head
 	keep := m.clone()
 	c.bump(c.changes(at, c.bytes(g.BlockSize)))

@@ -20,23 +20,10 @@ func (v *Volume) lastChange() uint64 {
 func (v *Volume) commit(want uint64) error {
 	v.commitMu.Lock()
 	defer v.commitMu.Unlock()
-	v.mu.Lock()
-	if err := v.committable(); err != nil {
-		v.mu.Unlock()
+	jtx, covers, err := v.cut(want)
+	if jtx == nil {
 		return err
 	}
-	if v.durable >= want || !v.tx.changed {
-		v.mu.Unlock()
-		return nil
-	}
-	jtx, err := v.freeze()
-	if err != nil {
-		v.fail(err)
-		v.mu.Unlock()
-		return v.err
-	}
-	covers := v.changes
-	v.mu.Unlock()
 
 	err = v.log.Commit(jtx) // the commit point: when it returns nil, everything before is durable
 
@@ -63,10 +50,31 @@ func (v *Volume) commit(want uint64) error {
 	return nil
 }
 
-// commitSoon begins a commit in the background if much data waits and none is under way there; its
-// failure stops the volume, and so is the answer to the next change. mu is held.
+// cut ends the running transaction for a commit that has to cover operation want, and says which
+// operations it covers; nil if there is nothing to do.
+func (v *Volume) cut(want uint64) (jtx *journal.Tx, covers uint64, err error) {
+	v.aheadMu.Lock()
+	defer v.aheadMu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.committable(); err != nil {
+		return nil, 0, err
+	}
+	if v.durable >= want || !v.tx.changed {
+		return nil, 0, nil
+	}
+	if jtx, err = v.freeze(); err != nil {
+		v.fail(err)
+		return nil, 0, v.err
+	}
+	return jtx, v.changes, nil
+}
+
+// commitSoon begins a commit in the background if the running transaction fills half of what one
+// may have and none is under way there; its failure stops the volume, and so is the answer to the
+// next change. mu is held.
 func (v *Volume) commitSoon() {
-	if !v.opt.Background || v.dirtyBytes() < max(1, v.opt.dirtyBytes()/8) || !v.background.CompareAndSwap(false, true) {
+	if !v.opt.Background || v.logNeed(0) < v.log.MaxTx()/2 || !v.background.CompareAndSwap(false, true) {
 		return
 	}
 	want := v.changes
@@ -87,39 +95,9 @@ func (v *Volume) freeze() (*journal.Tx, error) {
 	v.sealing = seq
 	jtx := &journal.Tx{}
 	o := v.newOp(true)
-	gen := map[Ino]uint32{}
-	for _, ino := range slices.Sorted(maps.Keys(v.files)) {
-		in, err := o.inode(ino)
-		if err != nil {
-			return nil, err
-		}
-		gen[ino] = in.Generation
-		f := v.files[ino]
-		var b []byte // the checksum table of the page before
-		last := uint64(0)
-		for _, l := range slices.Sorted(maps.Keys(f)) {
-			p := f[l]
-			sum := v.dataSum(p, ino, gen[ino], l)
-			table, i := v.g.SumPlace(p.block)
-			if b == nil || table != last {
-				if b, err = o.Edit(table, layout.KindSums); err != nil {
-					return nil, err
-				}
-				last = table
-			}
-			layout.SetDataSum(b, i, sum)
-			if n := len(jtx.Data); n > 0 {
-				d := &jtx.Data[n-1]
-				k := uint64(len(d.Sums))
-				if d.Ino == uint64(ino) && d.Block+k == p.block && d.Logical+k == l && k < 4096 {
-					d.Sums = append(d.Sums, sum)
-					d.Pages = append(d.Pages, p.data)
-					continue
-				}
-			}
-			jtx.Data = append(jtx.Data, journal.Data{Block: p.block, Ino: uint64(ino), Logical: l, Gen: gen[ino],
-				Pages: [][]byte{p.data}, Sums: []uint32{sum}})
-		}
+	var err error
+	if jtx.Data, err = o.data(); err != nil {
+		return nil, err
 	}
 	for _, no := range slices.Sorted(maps.Keys(t.blocks)) {
 		b := t.blocks[no]

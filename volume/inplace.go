@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"math"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 // store is where changes go: a log (*journal.Log) or, without one, straight to their places.
 type store interface {
 	Commit(*journal.Tx) error
+	WriteAhead([]journal.Data, *journal.DataWriter) error
 	Attest() error
 	Close() error
 	MaxTx() int
@@ -75,6 +77,9 @@ func (s *inPlace) flush() error {
 	s.unflushed = false
 	return nil
 }
+
+// WriteAhead is not for this mode: each step has its own data.
+func (s *inPlace) WriteAhead([]journal.Data, *journal.DataWriter) error { return errors.ErrUnsupported }
 
 // Attest flushes what no step has had to wait for.
 func (s *inPlace) Attest() error { return s.flush() }

@@ -133,8 +133,16 @@ func (v *Volume) change(need func(o *op) int, deep bool, fn func(o *op) error) (
 	for settled := false; ; {
 		v.mu.Lock()
 		todo, err := v.try(need, deep, fn)
+		due := err == nil && v.aheadDue()
 		v.mu.Unlock()
+		if due {
+			v.writeAheadSoon()
+		}
+		if err == errFull && v.writeAhead() != nil { //nolint:errorlint // it is never wrapped
+			err = errCommit
+		}
 		switch {
+		case err == errFull: //nolint:errorlint // it is never wrapped
 		case err == errCommit: //nolint:errorlint // it is never wrapped
 			if err := v.commit(v.lastChange()); err != nil {
 				return nil, err
@@ -150,8 +158,11 @@ func (v *Volume) change(need func(o *op) int, deep bool, fn func(o *op) error) (
 	}
 }
 
-// errCommit asks for a commit and another try.
-var errCommit = errors.New("commit first")
+// errCommit asks for a commit and another try, errFull for the data that waits to be written first.
+var (
+	errCommit = errors.New("commit first")
+	errFull   = errors.New("write data first")
+)
 
 // wasted reports whether a commit would make blocks available: what is freed but not settled,
 // what is reserved but not needed.
@@ -171,7 +182,7 @@ func (v *Volume) try(need func(o *op) int, deep bool, fn func(o *op) error) ([]I
 		v.delay = delay{}
 	}
 	if v.dirtyBytes() > v.opt.dirtyBytes() {
-		return nil, errCommit
+		return nil, errFull
 	}
 	o := v.newOp(deep)
 	n, limit := need(o), v.log.MaxTx()

@@ -95,10 +95,12 @@ type Options struct {
 	ReadOnly   bool             // nothing is written, not even what recovery restores
 	CacheBytes int64            // memory for clean metadata blocks; 0: no cache
 	Clock      func() time.Time // nil: time.Now
-	DirtyBytes int64            // data that may wait for a commit; 0: 64 MiB
-	// Background begins a commit beside the writers when an eighth of DirtyBytes waits, so that they
-	// need not wait for all of it later. Without it when commits happen is the caller's alone to say,
-	// up to DirtyBytes.
+	// DirtyBytes is how much data may be in memory; 0: 64 MiB. When an eighth of it waits it is
+	// written to its blocks, ahead of the commit that makes it part of a file.
+	DirtyBytes int64
+	// Background writes that data beside the writers, and begins a commit there when the log's room
+	// for a transaction is half used, so that they need not wait for all of it later. Without it
+	// when commits happen is the caller's alone to say, as long as there is room.
 	Background bool
 }
 

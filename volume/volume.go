@@ -45,10 +45,13 @@ type Volume struct {
 	sealing uint64 // sequence of the transaction being committed
 	spare   [][]byte
 
-	background atomic.Bool    // a commit that commitSoon began is under way
-	reseed     *layout.Reseed // of a block
-	pagePool   sync.Pool      // of *page: what commits are done with
-	todo       []Ino          // whose blocks the operation leaves to be freed
+	background atomic.Bool        // a commit that commitSoon began is under way
+	aheadMu    sync.Mutex         // one writeAhead at a time, and none while a transaction is frozen; taken before mu
+	writing    atomic.Bool        // a writeAhead in the background is under way
+	aheadRoom  journal.DataWriter // of a writeAhead
+	reseed     *layout.Reseed     // of a block
+	pagePool   sync.Pool          // of *page: what commits are done with
+	todo       []Ino              // whose blocks the operation leaves to be freed
 
 	committing      *tx
 	committingPages pages
