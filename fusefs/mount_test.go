@@ -66,6 +66,7 @@ func serve(image, dir string) error {
 	if err != nil {
 		return err
 	}
+	fusefs.OwnProcess()
 	if name := os.Getenv("FUSEFS_PROFILE"); name != "" {
 		profile, err := os.Create(name)
 		if err != nil {

@@ -120,6 +120,7 @@ func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 	if err != nil {
 		return err
 	}
+	fusefs.OwnProcess()
 	if inBackground() { // ready leaves the directory in which a relative name means something
 		if err := im.absolute(); err != nil {
 			return errors.Join(err, mount.Unmount(), mount.ReleaseAll())
