@@ -134,6 +134,24 @@ func TestCommitSoon(t *testing.T) {
 	}
 }
 
+// TestNoCommitSoon: what small writes may cost at most, while their pages wait for blocks, is no
+// reason to commit.
+func TestNoCommitSoon(t *testing.T) {
+	v, mem := backgroundVolume(t, 96<<20, 0, func(d disk.Device) disk.Device { return d })
+	ino := newFile(t, v, "f")
+	want := pattern(16<<20, 3)
+	for off := 0; off < len(want); off += 4096 {
+		if _, err := v.Write(ino, want[off:off+4096], int64(off)); err != nil {
+			t.Fatal(err)
+		}
+		if v.background.Load() {
+			t.Fatalf("a commit after %d bytes", off+4096)
+		}
+	}
+	v = again(t, v, mem)
+	holds(t, v, ino, want, "opened again")
+}
+
 // gate is a device whose large writes wait, while it is shut, after they have said that they come;
 // fail is what they answer.
 type gate struct {
@@ -142,6 +160,8 @@ type gate struct {
 	came  chan struct{}
 	open  chan struct{}
 	fails atomic.Bool
+
+	failed atomic.Int64
 }
 
 var errGate = errors.New("the gate")
@@ -149,6 +169,7 @@ var errGate = errors.New("the gate")
 func (g *gate) WriteAt(p []byte, off int64) (int, error) {
 	if len(p) >= 64<<10 {
 		if g.fails.Load() {
+			g.failed.Add(1)
 			return 0, errGate
 		}
 		if g.shut.CompareAndSwap(true, false) {
@@ -257,4 +278,51 @@ func TestWriteAheadFails(t *testing.T) {
 	}
 	v = again(t, v, mem)
 	holds(t, v, ino, want, "opened again")
+}
+
+// TestWriteAheadFailsOnce: where data cannot be written ahead, it is not all written again with each
+// operation that follows, but with the next commit; after that it is written ahead again.
+func TestWriteAheadFailsOnce(t *testing.T) {
+	const part = 1 << 20
+	for _, background := range []bool{false, true} {
+		mem := disk.NewMemory(96 << 20)
+		if err := Format(mem, testFormat(4096)); err != nil {
+			t.Fatal(err)
+		}
+		g := &gate{Device: mem}
+		v, err := Open(g, Options{Clock: testClock, DirtyBytes: 8 * part, Background: background})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ino := newFile(t, v, "f")
+		want := pattern(6*part, 1)
+		write := func(from, end int) {
+			for off := from; off < end; off += 4096 {
+				if _, err := v.Write(ino, want[off:off+4096], int64(off)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for v.writing.Load() {
+				runtime.Gosched()
+			}
+		}
+		g.fails.Store(true)
+		write(0, 3*part)
+		if n := g.failed.Load(); n != 1 {
+			t.Errorf("background %v: %d writes have failed, want 1", background, n)
+		}
+		holds(t, v, ino, want[:3*part], "not written")
+		g.fails.Store(false)
+		if err := v.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		write(3*part, len(want))
+		v.mu.RLock()
+		if n := v.dirtyBytes(); n >= 2*part {
+			t.Errorf("background %v: %d bytes wait", background, n)
+		}
+		v.mu.RUnlock()
+		v = again(t, v, mem)
+		holds(t, v, ino, want, "opened again")
+	}
 }

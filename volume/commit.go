@@ -74,7 +74,7 @@ func (v *Volume) cut(want uint64) (jtx *journal.Tx, covers uint64, err error) {
 // may have and none is under way there; its failure stops the volume, and so is the answer to the
 // next change. mu is held.
 func (v *Volume) commitSoon() {
-	if !v.opt.Background || v.logNeed(0) < v.log.MaxTx()/2 || !v.background.CompareAndSwap(false, true) {
+	if !v.opt.Background || v.logHas(0) < v.log.MaxTx()/2 || !v.background.CompareAndSwap(false, true) {
 		return
 	}
 	want := v.changes

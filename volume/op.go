@@ -24,6 +24,7 @@ type tx struct {
 	freed   []uint64            // blocks freed that were in use before: not to be reused until this is settled
 	pages   int                 // pages with a block
 	changed bool
+	kept    bool // its data could not be written ahead, and waits for its commit
 }
 
 func newTx() *tx {
@@ -435,10 +436,16 @@ type delay struct {
 // logNeed bounds the payload of the running transaction after an operation of need more blocks,
 // once the pages that wait have theirs.
 func (v *Volume) logNeed(need int) int {
-	block := v.g.BlockSize + 16
 	if v.unalloc > 0 {
 		need += v.placeNeed(v.unalloc) + v.delay.index
 	}
+	return v.logHas(need)
+}
+
+// logHas is logNeed without what the pages that wait may cost. That bound is many times what they
+// do cost in the end, so it is no reason to commit.
+func (v *Volume) logHas(need int) int {
+	block := v.g.BlockSize + 16
 	pages := min(v.tx.pages+v.unalloc, 1<<20/v.g.BlockSize)
 	return (len(v.tx.blocks)+need)*block + len(v.tx.revoked)*12 + pages*36 + layout.CommitSize
 }

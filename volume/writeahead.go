@@ -9,9 +9,10 @@ import (
 )
 
 // aheadDue reports whether so much data waits that it is written ahead of its commit; mu is held.
-// Without a journal every operation writes its own.
+// Without a journal every operation writes its own. Where it has failed it is not tried again with
+// each operation: all that waits would be written each time.
 func (v *Volume) aheadDue() bool {
-	return v.dirtyBytes() >= max(1, v.opt.dirtyBytes()/8) && v.steps == nil
+	return v.dirtyBytes() >= max(1, v.opt.dirtyBytes()/8) && v.steps == nil && !v.tx.kept
 }
 
 // writeAheadSoon is writeAhead, with Background in the background, once at a time.
@@ -38,11 +39,13 @@ func (v *Volume) writeAhead() error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if err := v.log.WriteAhead(list, &v.aheadRoom); err != nil {
-		return err
-	}
+	err = v.log.WriteAhead(list, &v.aheadRoom)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if err != nil {
+		v.tx.kept = true
+		return err
+	}
 	for i := range list {
 		d := &list[i]
 		f := v.files[Ino(d.Ino)]
