@@ -204,14 +204,14 @@ func TestWriteAheadBesideChanges(t *testing.T) {
 			}
 			return want[:size]
 		},
-		"removed and used again": func(t *testing.T, v *Volume, ino Ino, want []byte) []byte {
+		"removed and used again": func(t *testing.T, v *Volume, ino Ino, _ []byte) []byte {
 			if err := v.Unlink(Root, "f"); err != nil {
 				t.Fatal(err)
 			}
 			if again := newFile(t, v, "f"); again != ino {
 				t.Fatalf("inode %d, not %d", again, ino)
 			}
-			want = pattern(part-9000, 0x33)
+			want := pattern(part-9000, 0x33)
 			if _, err := v.Write(ino, want, 0); err != nil {
 				t.Fatal(err)
 			}
