@@ -182,7 +182,7 @@ func bruteStates(under bruteState, writes []disk.Event, opt *Options, f func(bru
 
 // instruction is one step of a random program.
 type instruction struct {
-	op     string // read, checked, run, scan, write, copy, flush, skip
+	op     string // read, checked, run, scan, mend, write, copy, flush, skip
 	off    int64
 	n      int
 	places []int64
@@ -241,6 +241,16 @@ func play(program []instruction, dev disk.Device) string {
 				if _, err := dev.ReadChecked(part, c, in.off+int64(at)); err == nil {
 					fmt.Fprintf(h, "scan %d %d %x;", i, at, part)
 					break
+				}
+			}
+		case "mend": // pairs of places
+			for k := 0; k+1 < len(in.places); k += 2 {
+				p := make([]byte, in.n)
+				pair := disk.NewStable(disk.NewStripe(dev, in.places[k], int64(in.n)), disk.NewStripe(dev, in.places[k+1], int64(in.n)))
+				if _, err := disk.Mend(pair, p, in.check, 0); err == nil {
+					fmt.Fprintf(h, "mended %d %d %x;", i, k, p)
+				} else if !errors.Is(err, disk.ErrBadSector) && !errors.Is(err, disk.ErrChecksum) {
+					panic(err)
 				}
 			}
 		case "write":
@@ -304,7 +314,7 @@ func drawTrace(t *rapid.T) *disk.Trace {
 func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 	ops := []string{"read", "checked", "checked", "checked", "run", "scan", "skip"}
 	if writing {
-		ops = append(ops, "write", "copy", "flush", "checked")
+		ops = append(ops, "write", "copy", "flush", "checked", "mend")
 	}
 	size := int64(len(tr.Base))
 	// A finished image: what its blocks say is what a CRC may be wanted of.
@@ -347,6 +357,16 @@ func drawProgram(t *rapid.T, tr *disk.Trace, writing bool) []instruction {
 			in.n, in.off = int(n)*testSector, rapid.Int64Range(0, size/testSector-n).Draw(t, "sector")*testSector
 			in.check = disk.Check{Seed: uint32(rapid.IntRange(0, 1).Draw(t, "seed")), Want: residue}
 			in.limit = rapid.IntRange(-1, 1).Draw(t, "limit")
+		case "mend":
+			n := rapid.Int64Range(1, 2).Draw(t, "n")
+			in.n = int(n) * testSector
+			const half = testSectors / 2
+			for len(in.places) < 2*(seenMends+2) {
+				in.places = append(in.places, rapid.Int64Range(0, half-n).Draw(t, "first")*testSector,
+					rapid.Int64Range(half, testSectors-n).Draw(t, "second")*testSector)
+			}
+			off := in.places[rapid.IntRange(0, len(in.places)-1).Draw(t, "want")]
+			in.check = disk.Check{Seed: 7, Want: crc32.Update(7, testTable, final[off:off+int64(in.n)]), Whole: true}
 		case "write":
 			n := rapid.IntRange(1, 2).Draw(t, "n")
 			in.data = drawContent(t, n)

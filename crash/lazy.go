@@ -53,6 +53,7 @@ type lazy struct {
 	abort  error  // why the run means nothing; all calls fail with it
 
 	keep   bool         // record what the program writes
+	mends  int          // pairs that the program has asked to be mended
 	events []disk.Event // its writes, flushes and marks in this run
 	cuts   cuts
 
@@ -146,7 +147,7 @@ func (d *lazy) reset() {
 	if d.sp.decay != nil {
 		d.decay.set(d.sp.decay)
 	}
-	d.at, d.calls, d.abort = 0, 0, nil
+	d.at, d.calls, d.abort, d.mends = 0, 0, nil, 0
 	d.events = d.events[:0]
 	d.cuts.reset(d.prefix)
 }
@@ -410,6 +411,35 @@ func (d *lazy) readChecked(p []byte, c disk.Check, places []int64, i int, failed
 		return 0, failed
 	}
 	return 0, o.err
+}
+
+// seenMends is how many pairs a run mends by what the program finds, replica by replica. Those
+// that follow are mended by what mending is to do.
+const seenMends = 2
+
+// MendPair implements [disk.PairMender], where no crash inside the run has to know what it wrote.
+func (d *lazy) MendPair(p []byte, c disk.Check, places [2]int64) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mends++; d.keep || d.abort != nil || d.mends <= seenMends {
+		return false, nil
+	}
+	for _, off := range places {
+		if (off|int64(len(p)))&(d.sector-1) != 0 || d.inRange(len(p), off) != nil {
+			return false, nil
+		}
+	}
+	read := d.readPlaces
+	if d.sp.decay != nil {
+		read = d.readDecayed
+	}
+	if _, err := read(p, c, places[:]); err != nil {
+		return true, err
+	}
+	for _, off := range places {
+		d.write(p, off)
+	}
+	return true, nil
 }
 
 // WriteAt implements [disk.Device]. Whole sectors become decided; of a part of a sector the rest

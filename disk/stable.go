@@ -52,6 +52,7 @@ type Stable struct {
 	sector int64
 	opt    StableOptions
 	shared Device // the device that both replicas are windows of, or nil
+	below  Device // the device on which both lie in the end, or nil
 
 	// mu: writers share it, a repair has it alone, so that a repair cannot put back what a
 	// write replaces at the same time.
@@ -77,6 +78,10 @@ func NewStableWith(a, b Device, opt StableOptions) *Stable {
 	sb, okb := b.(*Stripe)
 	if oka && okb && reflect.TypeOf(sa.under).Comparable() && sa.under == sb.under {
 		s.shared = sa.under
+	}
+	first, _ := Below(a, 0, 0)
+	if second, _ := Below(b, 0, 0); reflect.TypeOf(first).Comparable() && first == second {
+		s.below = first
 	}
 	return s
 }
@@ -309,6 +314,11 @@ func (s *Stable) puzzle(p []byte, c *Check, off int64) (ok bool, err error) {
 // ReadChecked implements [Device]. A place stands for itself on both replicas, the first
 // replica first.
 func (s *Stable) ReadChecked(p []byte, c Check, places ...int64) (int, error) {
+	if s.below != nil && len(places) > 1 {
+		if at, ok := s.apart(len(p), places); ok {
+			return s.below.ReadChecked(p, c, at...)
+		}
+	}
 	result := ErrBadSector
 	for i, off := range places {
 		if err := inRange(len(p), off, s.size); err != nil {
@@ -433,6 +443,9 @@ func (s *Stable) mend(p []byte, c *Check, off int64) (found [2]Copy, err error) 
 func (s *Stable) Mend(p []byte, c Check, off int64) ([2]Copy, error) {
 	if err := inRange(len(p), off, s.size); err != nil {
 		return [2]Copy{}, err
+	}
+	if ok, err := s.mendPair(p, &c, off); ok {
+		return [2]Copy{CopyUnknown, CopyUnknown}, err
 	}
 	found, err := s.look(p, &c, off, true)
 	if err != nil || found[0] != CopyLost && found[1] != CopyLost {

@@ -161,6 +161,14 @@ func (t *twin) WriteAt(p []byte, off int64) (int, error) {
 	return t.Device.WriteAt(p, off)
 }
 
+// Below implements [disk.Window]: what is no superblock lies there as it is.
+func (t *twin) Below(off int64, n int) (under disk.Device, at int64) {
+	if t.slot(off, n) >= 0 {
+		return t, off
+	}
+	return disk.Below(t.Device, off, n)
+}
+
 // Mirror puts the two files of a mirror together, in whichever order they come. What it gives is
 // assembled: [Assemble] and [Open] take it as it is.
 //
