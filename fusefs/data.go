@@ -59,10 +59,10 @@ func (f *fileSystem) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (ui
 	return uint32(n), f.changed(err)
 }
 
-// Flush comes with close(2), which promises nothing.
-func (f *fileSystem) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
+// Flush comes with close(2), which promises nothing: ENOSYS tells the kernel not to ask.
+func (f *fileSystem) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
-// Release is the end of what Create opened.
+// Release is the end of what Tmpfile opened.
 func (f *fileSystem) Release(<-chan struct{}, *fuse.ReleaseIn) {}
 
 // lost is the error of making something durable. A volume that has stopped says that it is read-only, which is
