@@ -72,7 +72,7 @@ func (v *Volume) Statfs() (Statfs, error) {
 	var s Statfs
 	err := v.view(func(o *op) error {
 		s = statfs(&v.g, &v.super, v.totals)
-		s.Available = uint64(max(0, o.available()))
+		s.Available = uint64(max(0, o.available()+int64(v.busyCount))) // a commit comes before ENOSPC
 		return nil
 	})
 	return s, err
