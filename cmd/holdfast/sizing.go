@@ -140,7 +140,7 @@ func describePlan(out io.Writer, name string, fo volume.FormatOptions, size int6
 	if fo.Label != "" {
 		fmt.Fprintf(out, ", label %q", fo.Label)
 	}
-	fmt.Fprintf(out, "\n%s: %d blocks of %d bytes: %d for files; %d inodes\n", name, size/int64(max(1, fo.Copies))/int64(fo.BlockSize), fo.BlockSize, blocks, inodes)
+	fmt.Fprintf(out, "\n%s: %d blocks of %d bytes; when new, files may take %d of them, and %d inodes\n", name, size/int64(max(1, fo.Copies))/int64(fo.BlockSize), fo.BlockSize, blocks, inodes)
 	if filled && need.Files > 0 {
 		fmt.Fprintf(out, "%s: to be copied: %s in %d inodes, at most %d blocks\n", name, human(need.Bytes), need.Files, need.Blocks)
 	}
