@@ -15,15 +15,24 @@ func (v *Volume) aheadDue() bool {
 	return v.dirtyBytes() >= max(1, v.opt.dirtyBytes()/8) && v.steps == nil && !v.tx.kept
 }
 
-// writeAheadSoon is writeAhead, with Background in the background, once at a time.
+// writeAheadSoon is writeAhead, with Background in the background, once at a time; what is due may have
+// been done, or failed, since it was seen to be.
 func (v *Volume) writeAheadSoon() {
+	write := func() {
+		v.mu.RLock()
+		due := v.aheadDue()
+		v.mu.RUnlock()
+		if due {
+			_ = v.writeAhead()
+		}
+	}
 	switch {
 	case !v.opt.Background:
-		_ = v.writeAhead()
+		write()
 	case v.writing.CompareAndSwap(false, true):
 		go func() {
 			defer v.writing.Store(false)
-			_ = v.writeAhead()
+			write()
 		}()
 	}
 }
