@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -381,6 +382,72 @@ func removeAll(v *volume.Volume) error {
 		}
 	}
 	return nil
+}
+
+// Files of many short runs, whose maps need blocks while the data is being placed, own their blocks alone; and on a
+// file of the host a build takes no room that it does not use.
+func TestBuildHoles(t *testing.T) {
+	for _, workers := range []int{-1, 2} {
+		rng := rand.New(rand.NewPCG(3, uint64(workers)))
+		list := []plant{}
+		for i := range 300 {
+			p := plant{path: fmt.Sprint("f", i), node: volume.BuildNode{NewNode: volume.NewNode{Mode: layout.ModeFile | 0o600}}}
+			for range 5 + rng.IntN(30) { // zeros are not written, so these are runs too
+				p.data = append(p.data, bytes.Repeat([]byte{byte(1 + rng.IntN(255))}, 4096*(1+rng.IntN(2)))...)
+				p.data = append(p.data, make([]byte, 4096*(1+rng.IntN(3)))...)
+			}
+			p.size = int64(len(p.data))
+			p.runs = []volume.Run{{Off: 0, Len: p.size}}
+			list = append(list, p)
+		}
+		name := filepath.Join(t.TempDir(), "image")
+		dev, err := disk.CreateFile(name, 128<<20, 0o600, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: buildFormat(4096), Workers: workers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plantBuild(b, list, rng); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		volume.CheckDevice(t, dev)
+		v := mustOpen(t, dev)
+		got := make([]byte, 1<<20)
+		for _, p := range list {
+			a, err := v.Lookup(volume.Root, p.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := v.Read(a.Ino, got, 0)
+			if err != nil || !bytes.Equal(got[:n], p.data) {
+				t.Fatalf("%s: %d bytes, %v; want %d", p.path, n, err, len(p.data))
+			}
+		}
+		s, err := v.Statfs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		used := int64(s.Blocks-s.Free) * int64(s.BlockSize)
+		data := int64(0) // that the file has
+		for off := int64(0); ; off += 4096 {
+			if off = disk.NextData(dev, off); off >= dev.Size() {
+				break
+			}
+			data += 4096
+		}
+		if data > used+4<<20 {
+			t.Errorf("%d bytes are used, and the file has %d", used, data)
+		}
+	}
 }
 
 // The same calls make the same bytes, however many goroutines help.

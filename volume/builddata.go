@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -202,42 +203,64 @@ func (d *buildData) sum(s *segment) {
 // target makes data, which has no blocks of zeros, the content of an inode.
 func (d *buildData) target(store *buildStore, ino uint64, in *layout.Inode, data []byte) error {
 	defer func(n int64) { d.bytes = n }(d.bytes)
-	return d.fill(store, ino, in, 0, uint64((len(data)+d.g.BlockSize-1)/d.g.BlockSize), func(p []byte, _ int64) error {
+	m := buildMap{d: d, store: store, ino: ino, in: in}
+	err := d.fill(&m, 0, uint64((len(data)+d.g.BlockSize-1)/d.g.BlockSize), func(p []byte, _ int64) error {
 		clear(p[copy(p, data):])
 		data = data[min(len(p), len(data)):]
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return m.insert()
 }
 
 // content makes what c has the content of an inode.
 func (d *buildData) content(store *buildStore, ino uint64, in *layout.Inode, c *Content) error {
 	bs := int64(d.g.BlockSize)
+	m := buildMap{d: d, store: store, ino: ino, in: in}
 	src := &source{from: c.From, runs: c.Runs}
-	for end := int64(0); ; { // in blocks
-		start, stop, ok := src.next(end*bs, bs)
-		if !ok {
-			break
-		}
-		if err := d.fill(store, ino, in, uint64(start/bs), uint64((stop-start)/bs), src.read); err != nil {
+	for r := range wholeBlocks(c.Runs, bs) {
+		if err := d.fill(&m, uint64(r.Off/bs), uint64(r.Len/bs), src.read); err != nil {
 			return err
 		}
-		end = stop / bs
 	}
-	return src.done()
+	if err := src.done(); err != nil {
+		return err
+	}
+	return m.insert()
 }
 
-// fill maps n blocks of an inode from logical on, but for those of zeros; read gets their
-// content, in order.
-func (d *buildData) fill(store *buildStore, ino uint64, in *layout.Inode, logical, n uint64, read func(p []byte, off int64) error) error {
-	bs := d.g.BlockSize
-	var ext layout.Extent // not yet inserted
-	insert := func() error {
-		if ext.Len == 0 {
-			return nil
+// wholeBlocks gives the ranges of whole blocks that runs of data touch, neighbours as one.
+func wholeBlocks(runs []Run, block int64) iter.Seq[Run] {
+	return func(yield func(Run) bool) {
+		var cur Run
+		for _, r := range runs {
+			if r.Len == 0 {
+				continue
+			}
+			start, end := r.Off/block*block, (r.Off+r.Len+block-1)/block*block
+			if cur.Len > 0 && start > cur.Off+cur.Len {
+				if !yield(cur) {
+					return
+				}
+				cur = Run{}
+			}
+			if cur.Len == 0 {
+				cur.Off = start
+			}
+			cur.Len = end - cur.Off
 		}
-		in.Blocks += uint64(ext.Len)
-		return extents.Insert(store, d.g, ino, in, ext)
+		if cur.Len > 0 {
+			yield(cur)
+		}
 	}
+}
+
+// fill gives n blocks of an inode from logical on their place in segments, but for those of zeros; read gets
+// their content, in order.
+func (d *buildData) fill(m *buildMap, logical, n uint64, read func(p []byte, off int64) error) error {
+	bs := d.g.BlockSize
 	for n > 0 {
 		if err := d.open(); err != nil {
 			return err
@@ -248,37 +271,87 @@ func (d *buildData) fill(store *buildStore, ino uint64, in *layout.Inode, logica
 		if err := read(p, int64(logical)*int64(bs)); err != nil {
 			return err
 		}
-		for i := 0; i < want; {
-			if zeros(p[i*bs : (i+1)*bs]) {
-				i++
-				continue
-			}
-			k := i + 1
-			for k < want && !zeros(p[k*bs:(k+1)*bs]) {
-				k++
-			}
-			at := s.buf[s.n*bs:]
-			if &at[0] != &p[i*bs] {
-				copy(at, p[i*bs:k*bs])
-			}
-			block, l := s.first+uint64(s.n), logical+uint64(i)
-			s.parts = append(s.parts, segPart{s.n, ino, in.Generation, l})
-			s.n += k - i
-			d.bytes += min(int64(l+uint64(k-i))*int64(bs), int64(in.Size)) - int64(l)*int64(bs)
-			d.space.takeData(uint64(k - i))
-			if ext.End() == l && ext.Block+uint64(ext.Len) == block && d.space.groupOf(ext.Block) == d.space.groupOf(block) {
-				ext.Len += uint32(k - i)
-			} else {
-				if err := insert(); err != nil {
-					return err
-				}
-				ext = layout.Extent{Logical: l, Block: block, Len: uint32(k - i)}
-			}
-			i = k
+		if err := m.place(s, pack(p, logical, bs)); err != nil {
+			return err
 		}
 		logical, n = logical+uint64(want), n-uint64(want)
 	}
-	return insert()
+	return nil
+}
+
+// packed is blocks of a file, one behind the other.
+type packed struct {
+	logical uint64
+	n       int
+}
+
+// pack moves the blocks of p, those of a file from logical on, to its front, but for those of zeros.
+func pack(p []byte, logical uint64, bs int) []packed {
+	var list []packed
+	n := len(p) / bs
+	at := 0
+	for i := 0; i < n; {
+		if zeros(p[i*bs : (i+1)*bs]) {
+			i++
+			continue
+		}
+		k := i + 1
+		for k < n && !zeros(p[k*bs:(k+1)*bs]) {
+			k++
+		}
+		if at != i {
+			copy(p[at*bs:], p[i*bs:k*bs])
+		}
+		list = append(list, packed{logical + uint64(i), k - i})
+		at, i = at+k-i, k
+	}
+	return list
+}
+
+// buildMap is the map of one inode while it is made.
+type buildMap struct {
+	d     *buildData
+	store *buildStore
+	ino   uint64
+	in    *layout.Inode
+	ext   layout.Extent // not yet inserted
+}
+
+// place adds blocks to a segment that has their content, at the next blocks of the range for data, which has them. All
+// are taken before the first is mapped: a map may need blocks of its own, from the same range.
+func (m *buildMap) place(s *segment, list []packed) error {
+	d := m.d
+	bs := int64(d.g.BlockSize)
+	block := s.first + uint64(s.n)
+	for _, r := range list {
+		s.parts = append(s.parts, segPart{s.n, m.ino, m.in.Generation, r.logical})
+		s.n += r.n
+		d.bytes += min(int64(r.logical+uint64(r.n))*bs, int64(m.in.Size)) - int64(r.logical)*bs
+	}
+	d.space.takeData(s.first + uint64(s.n) - block)
+	for _, r := range list {
+		if m.ext.End() == r.logical && m.ext.Block+uint64(m.ext.Len) == block && d.space.groupOf(m.ext.Block) == d.space.groupOf(block) {
+			m.ext.Len += uint32(r.n)
+		} else {
+			if err := m.insert(); err != nil {
+				return err
+			}
+			m.ext = layout.Extent{Logical: r.logical, Block: block, Len: uint32(r.n)}
+		}
+		block += uint64(r.n)
+	}
+	return nil
+}
+
+// insert puts the extent that has been waiting for what comes behind it into the map.
+func (m *buildMap) insert() error {
+	e := m.ext
+	m.ext = layout.Extent{}
+	if e.Len == 0 {
+		return nil
+	}
+	m.in.Blocks += uint64(e.Len)
+	return extents.Insert(m.store, m.d.g, m.ino, m.in, e)
 }
 
 func zeros(p []byte) bool {
@@ -301,28 +374,6 @@ type source struct {
 	from io.Reader
 	runs []Run // the first one has not been read to its end
 	used int64 // of the first one
-}
-
-// next is the range of whole blocks, from off on, that holds the next of the data: up to where
-// a block has none.
-func (s *source) next(off, block int64) (start, stop int64, ok bool) {
-	for len(s.runs) > 0 && s.runs[0].Len == s.used {
-		s.runs, s.used = s.runs[1:], 0
-	}
-	if len(s.runs) == 0 {
-		return 0, 0, false
-	}
-	start = max(off, (s.runs[0].Off+s.used)/block*block)
-	for _, r := range s.runs {
-		if r.Len == 0 {
-			continue
-		}
-		if stop > 0 && r.Off >= stop {
-			break
-		}
-		stop = (r.Off + r.Len + block - 1) / block * block
-	}
-	return start, stop, true
 }
 
 // read fills p, which lies at off: data and the zeros between.
