@@ -40,6 +40,7 @@ type File struct {
 	off      int64
 	size     int64
 	readOnly bool
+	fresh    bool                  // made by us, a hole where nothing was written
 	failed   atomic.Pointer[error] // the first failure of a flush
 	behind   writeBehind
 }
@@ -173,7 +174,7 @@ func create(f *os.File, size int64) (*File, error) {
 	if err := syncDir(filepath.Dir(f.Name())); err != nil {
 		return nil, err
 	}
-	return &File{f: f, size: size}, nil
+	return &File{f: f, size: size, fresh: true}, nil
 }
 
 // Name is the path that the file was opened by.
