@@ -112,8 +112,10 @@ func (p *plant) contents(rng *rand.Rand, mean int64) {
 		for i := range b {
 			b[i] = byte(rng.Uint32())
 		}
-		if len(b) > 9000 && rng.IntN(2) == 0 {
-			clear(b[rng.IntN(4000):][:5000])
+		if len(b) > 9000 {
+			for range rng.IntN(2) * rng.IntN(20) { // now and then a map of many runs
+				clear(b[rng.IntN(len(b)-5000):][:5000])
+			}
 		}
 		p.data = append(p.data, b...)
 	}
