@@ -40,7 +40,6 @@ type File struct {
 	off      int64
 	size     int64
 	readOnly bool
-	fresh    bool                  // made by us, a hole where nothing was written
 	failed   atomic.Pointer[error] // the first failure of a flush
 	behind   writeBehind
 }
@@ -174,7 +173,7 @@ func create(f *os.File, size int64) (*File, error) {
 	if err := syncDir(filepath.Dir(f.Name())); err != nil {
 		return nil, err
 	}
-	return &File{f: f, size: size, fresh: true}, nil
+	return &File{f: f, size: size}, nil
 }
 
 // Name is the path that the file was opened by.
@@ -223,6 +222,7 @@ func (d *File) WriteAt(p []byte, off int64) (int, error) {
 	if d.readOnly {
 		return 0, fmt.Errorf("%s: %w", d.f.Name(), ErrReadOnly)
 	}
+	d.behind.before(d.f, len(p), d.off+off)
 	n, err := d.f.WriteAt(p, d.off+off)
 	if err == nil {
 		if from, length := d.behind.wrote(n, d.off+off+int64(n)); length > 0 {

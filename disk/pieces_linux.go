@@ -23,6 +23,7 @@ func (d *File) writePieces(pieces [][]byte, off int64) error {
 		return fmt.Errorf("%s: %w", d.f.Name(), ErrReadOnly)
 	}
 	pos, done := d.off+off, 0
+	d.behind.before(d.f, total, pos)
 	for len(pieces) > 0 {
 		err := onDescriptor(d.f, func(fd int) (err error) {
 			done, err = unix.Pwritev(fd, pieces[:min(len(pieces), maxPieces)], pos)

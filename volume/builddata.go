@@ -153,7 +153,6 @@ func (d *buildData) open() error {
 	if err := d.space.refill(); err != nil {
 		return err
 	}
-	d.space.reserve()
 	s := &d.seg
 	if s.buf != nil && (s.first+uint64(s.n) != d.space.data.next || s.n*d.g.BlockSize == len(s.buf)) {
 		d.flush()

@@ -3,7 +3,6 @@ package volume
 import (
 	"sync"
 
-	"holdfast/disk"
 	"holdfast/layout"
 )
 
@@ -29,8 +28,6 @@ type buildSpace struct {
 	data  blockRange
 	meta  blockRange
 	spare []uint64 // of metadata, given back
-
-	reserved uint64 // where the blocks of the range for data end that the host has been asked for
 
 	mu   sync.Mutex
 	sums map[uint64]*groupSums
@@ -60,7 +57,7 @@ func (s *buildSpace) refill() error {
 			s.hold(s.group)
 			s.group++
 		} else { // the last blocks of all are those that metadata has not needed
-			s.data, s.meta, s.reserved = s.meta, blockRange{}, 0
+			s.data, s.meta = s.meta, blockRange{}
 			if s.data.len() == 0 {
 				return ErrNoSpace
 			}
@@ -70,25 +67,6 @@ func (s *buildSpace) refill() error {
 		}
 	}
 	return nil
-}
-
-// reserveBytes is how much room the host is asked for at a time.
-const reserveBytes = 64 << 20
-
-// reserve asks the host for the room of the data that comes: to find it for each write takes longer than the writing.
-func (s *buildSpace) reserve() {
-	if s.data.next < s.reserved {
-		return
-	}
-	s.reserved = min(s.data.next+uint64(reserveBytes/s.g.BlockSize), s.data.end)
-	disk.Reserve(s.jobs.dev, int64(s.data.next)*int64(s.g.BlockSize), int64(s.reserved-s.data.next)*int64(s.g.BlockSize))
-}
-
-// unreserve gives back the room that was not needed.
-func (s *buildSpace) unreserve() {
-	if s.data.next < s.reserved {
-		disk.Unreserve(s.jobs.dev, int64(s.data.next)*int64(s.g.BlockSize), int64(s.reserved-s.data.next)*int64(s.g.BlockSize))
-	}
 }
 
 // takeData takes a block of the range for data, which is not empty (refill).
@@ -191,7 +169,6 @@ func (s *buildSpace) writeSums(group uint64, p []byte) {
 // finish writes the checksum tables and bitmaps of all groups in use, at least of so many, and
 // returns how many they are. stats fills in a bitmap's counts of inodes.
 func (s *buildSpace) finish(least uint64, stats func(group uint64, p []byte)) uint64 {
-	s.unreserve()
 	groups := max(s.group, least)
 	for _, r := range []blockRange{s.data, s.meta} {
 		if r.end > 0 {
