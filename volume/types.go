@@ -95,7 +95,7 @@ type Options struct {
 	ReadOnly   bool             // nothing is written, not even what recovery restores
 	CacheBytes int64            // memory for clean metadata blocks; 0: no cache
 	Clock      func() time.Time // nil: time.Now
-	// DirtyBytes is how much data may be in memory; 0: 64 MiB. When an eighth of it waits it is
+	// DirtyBytes is how much data may be in memory; 0: 64 MiB. When an eighth of it waits, or 2 MiB, it is
 	// written to its blocks, ahead of the commit that makes it part of a file.
 	DirtyBytes int64
 	// Background writes that data beside the writers, and begins a commit there when the log's room

@@ -8,11 +8,15 @@ import (
 	"holdfast/layout"
 )
 
+// aheadMost is how much data waits at most before it is written ahead, in bytes: more than what a commit lists, and
+// so little that it is still in the processor's caches.
+const aheadMost = 2 << 20
+
 // aheadDue reports whether so much data waits that it is written ahead of its commit; mu is held.
 // Without a journal every operation writes its own. Where it has failed it is not tried again with
 // each operation: all that waits would be written each time.
 func (v *Volume) aheadDue() bool {
-	return v.dirtyBytes() >= max(1, v.opt.dirtyBytes()/8) && v.steps == nil && !v.tx.kept
+	return v.dirtyBytes() >= min(max(1, v.opt.dirtyBytes()/8), aheadMost) && v.steps == nil && !v.tx.kept
 }
 
 // writeAheadSoon is writeAhead, with Background in the background, once at a time; what is due may have
