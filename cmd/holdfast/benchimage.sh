@@ -4,10 +4,11 @@
 # usage: benchimage.sh HOLDFAST [RUNS]
 #
 # Three sources: the Go tree, 100,000 files of 4 KiB, one file of 2 GiB. The tools take turns, RUNS
-# times (3); the source is in the page cache. holdfast and mke2fs end when the image is on the
+# times (5), each time beginning with another one: what comes behind a long pause gets memory that is slower. The slow ones,
+# mksquashfs and go-diskfs, run once, and not on the large file. The source is in the page cache. holdfast and mke2fs end when the image is on the
 # medium, the others before: "synced" counts the time until it is, for all. Medians.
 set -euo pipefail
-holdfast=$(realpath "$1") runs=${2:-3}
+holdfast=$(realpath "$1") runs=${2:-5}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -32,20 +33,37 @@ once() {
 	echo "$name $(awk "BEGIN { print $t1 - $t0, $t2 - $t0 }") $(tail -n 1 peak) $(du -sB1 image | cut -f 1)" >>times
 }
 
+# tool NAME SOURCE MIB makes an image once.
+tool() {
+	local source=$2
+	case $1 in
+	holdfast) once holdfast "$holdfast" mkfs -q --from "$source" image ;;
+	tar) once tar tar cf image "$source" ;;
+	cp) once cp cp "$source/file" image ;;
+	mke2fs) once mke2fs mke2fs -q -t ext4 -N 120000 -d "$source" image "${3}M" ;;
+	mksquashfs) once mksquashfs mksquashfs "$source" image -quiet -no-progress ;;
+	go-diskfs) once go-diskfs "$diskfs" "$source" image "$3" ;;
+	esac
+}
+
 # beside SOURCE MIB COMPARED runs every tool on the source; ratios are to COMPARED.
 beside() {
 	local source=$1 mib=$2 base=$3
-	tar cf - "$source" | cat >/dev/null # warm
+	tar cf - "$source" 2>/dev/null | cat >/dev/null # warm
 	: >times
-	for _ in $(seq "$runs"); do
-		once holdfast "$holdfast" mkfs -q --from "$source" image
-		once tar tar cf image "$source"
-		[ "$base" != cp ] || once cp cp "$source/file" image
-		! command -v mke2fs >/dev/null || once mke2fs mke2fs -q -t ext4 -N 120000 -d "$source" image "${mib}M"
-		! command -v mksquashfs >/dev/null || [ "$base" = cp ] || once mksquashfs mksquashfs "$source" image -quiet -no-progress
+	local tools=(holdfast tar) n turn k
+	[ "$base" != cp ] || tools+=(cp)
+	! command -v mke2fs >/dev/null || tools+=(mke2fs)
+	n=${#tools[@]}
+	for turn in $(seq "$runs"); do
+		for k in $(seq "$n"); do
+			tool "${tools[(turn + k) % n]}" "$source" "$mib"
+		done
 	done
-	# It is slow: once, and not the large file.
-	[ ! -x "$diskfs" ] || [ "$base" = cp ] || once go-diskfs "$diskfs" "$source" image "$mib"
+	if [ "$base" != cp ]; then
+		! command -v mksquashfs >/dev/null || tool mksquashfs "$source" "$mib"
+		[ ! -x "$diskfs" ] || tool go-diskfs "$source" "$mib"
+	fi
 	printf '%-12s %8s %8s %8s %9s %9s\n' "" seconds synced "x $base" "peak MiB" "image MB"
 	for name in holdfast "$base" $(cut -d ' ' -f 1 times | sort -u); do
 		case " ${shown:-} " in *" $name "*) continue ;; esac

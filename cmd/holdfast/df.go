@@ -17,7 +17,8 @@ func dfCommand() *cobra.Command {
 		Use:   "df IMAGE...",
 		Short: "Say how full images are",
 		Long: `Say how full images are, in units of 1024 bytes. Blocks that hold the structure of the volume
-are not counted; what is kept back for its own needs is neither used nor available.`,
+are not counted; what is kept back for its own needs is neither used nor available. A mounted image
+may be named by its mount point.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: verb(false, func(w *work, args []string) error {
 			head := []string{"Filesystem", "1K-blocks", "Used", "Available", "Use%", "Label"}
@@ -85,7 +86,7 @@ are not counted; what is kept back for its own needs is neither used nor availab
 
 // statfs says how full an image is; of one that is mounted who serves it says so.
 func (w *work) statfs(arg string) (name string, s volume.Statfs, err error) {
-	o, err := w.operand(arg)
+	o, err := w.operand(mountedImage(arg))
 	if err == nil {
 		s, err = o.im.Statfs()
 		return o.im.name, s, o.at(err)

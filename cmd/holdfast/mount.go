@@ -27,7 +27,8 @@ func mountCommand(helper string) *cobra.Command {
 		Use:   "mount IMAGE DIR",
 		Short: "Mount an image (Linux, FUSE)",
 		Long: `Mount an image on a directory and serve it until it is unmounted (umount DIR), or until
-SIGINT or SIGTERM; then everything is durable and the exit status is 0. With --daemon the command
+SIGINT or SIGTERM; then everything is durable and the exit status is 0. umount refuses a mount that is
+in use; a signal detaches it, and who still has files open gets errors. With --daemon the command
 returns when the mount is there. root mounts without help, others need fusermount3.
 
 fsync makes everything before it durable; the rest is committed at least every 5 seconds.
@@ -51,7 +52,8 @@ Options of -o, separated by commas:
 beginning of that log makes of what it held before, with all that is said to be durable. A line is a JSON
 object; go doc holdfast/fusefs Ordered describes it. Changes wait for one another and for the log.
 
-Called as mount.holdfast or fuse.holdfast it is the helper of mount(8), and returns when the mount is there;
+Called as mount.holdfast or fuse.holdfast (a link in /sbin) it is the helper of mount(8), which needs it for
+"mount -t holdfast" and for "mount -o remount DIR", and returns when the mount is there;
 allow_other, dev and suid then hold for root unless noallow_other, nodev or nosuid are given.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

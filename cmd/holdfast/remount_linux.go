@@ -27,6 +27,14 @@ func mountedOn(dir string) (fusefs.Info, error) {
 	return m, err
 }
 
+// mountedImage is the image that is mounted on a directory; what is no mount of an image is one itself, or is refused as one.
+func mountedImage(arg string) string {
+	if m, err := fusefs.Mounted(arg); err == nil && m.Source != "" {
+		return m.Source
+	}
+	return arg
+}
+
 // remount changes what the kernel allows on a mount; the server that serves it stays as it is.
 func remount(m *mountArgs) error {
 	info, err := mountedOn(m.dir)

@@ -37,7 +37,8 @@ func scrubCommand() *cobra.Command {
 directories, indexes, attributes and data. In an image of two copies what one has lost is
 rewritten from the other. With one copy a superblock is rewritten from its twins or the backup,
 the log from its other run, and what the log still holds goes home; all other damage is named. A
-mounted image is scrubbed by the process that serves it, beside everything else that goes on there.
+mounted image is scrubbed by the process that serves it, beside everything else that goes on there;
+it may be named by its mount point.
 
 With --resync the file of a mirror that is stale, because the other one was changed without it, is
 made like that one, and a lost one is made anew; no other scrub is done then. Until it is whole it
@@ -63,7 +64,7 @@ scrub could not be made.`,
 				}
 				return err
 			}
-			s, err := scrubImage(ctx, cmd.ErrOrStderr(), args[0], no, rate.n)
+			s, err := scrubImage(ctx, cmd.ErrOrStderr(), mountedImage(args[0]), no, rate.n)
 			if err != nil {
 				return &statusError{scrubFailure, err}
 			}
