@@ -82,7 +82,7 @@ func newFile(f *os.File, opt FileOptions) (*File, error) {
 			return nil, fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
-	total, _, err := fileSize(f)
+	total, regular, err := fileSize(f)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,9 @@ func newFile(f *os.File, opt FileOptions) (*File, error) {
 	if size == 0 {
 		size = total - opt.Offset
 	}
-	return &File{f: f, off: opt.Offset, size: size, readOnly: opt.ReadOnly}, nil
+	d := &File{f: f, off: opt.Offset, size: size, readOnly: opt.ReadOnly}
+	d.behind.cannot.Store(!regular)
+	return d, nil
 }
 
 // canBeImage refuses what is neither a regular file nor a block device.
@@ -162,7 +164,9 @@ func create(f *os.File, size int64) (*File, error) {
 		if size > total {
 			return nil, fmt.Errorf("%s: size %d, block device of %d bytes: %w", f.Name(), size, total, ErrRange)
 		}
-		return &File{f: f, size: size}, nil
+		d := &File{f: f, size: size}
+		d.behind.cannot.Store(true)
+		return d, nil
 	}
 	if err := f.Truncate(0); err != nil {
 		return nil, err

@@ -17,7 +17,9 @@ const behind = 8 << 20
 // nothing about what is durable.
 type writeBehind struct {
 	waiting atomic.Int64 // bytes written since the last start
-	cannot  atomic.Bool  // the host makes no room in advance
+	// cannot: the host makes no room in advance. A block device is never asked: Linux before 6.7 refuses, but forgets
+	// what of the range is in its cache first, unwritten or not.
+	cannot atomic.Bool
 }
 
 // before has the host find the room for a long write of n bytes at off at once: it would look for it page by page,

@@ -2,7 +2,10 @@ package disk
 
 import (
 	"bytes"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -59,5 +62,41 @@ func TestMakeRoom(t *testing.T) {
 	f.behind.before(f.f, longWrite, -1)
 	if !f.behind.cannot.Load() {
 		t.Error("the host cannot, and is asked again")
+	}
+}
+
+// TestMakeRoomBlockDevice: a block device, opened or made an image, is not asked for room.
+func TestMakeRoomBlockDevice(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", name).CombinedOutput()
+	if err != nil {
+		t.Skipf("no loop device: %v: %s", err, out)
+	}
+	loop := strings.TrimSpace(string(out))
+	defer func() {
+		if out, err := exec.Command("losetup", "--detach", loop).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}()
+	for way, open := range map[string]func() (*File, error){
+		"opened": func() (*File, error) { return OpenFile(loop, FileOptions{}) },
+		"made":   func() (*File, error) { return CreateFile(loop, 1<<20, 0o600, false) },
+	} {
+		f, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !f.behind.cannot.Load() {
+			t.Errorf("%s: it is asked", way)
+		}
+		if _, err := f.WriteAt(make([]byte, longWrite), 0); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
