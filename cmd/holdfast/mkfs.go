@@ -51,7 +51,8 @@ Without a SIZE an image made --from something is as small as its contents allow 
 With SOURCE_DATE_EPOCH set, the same source gives the same bytes: the UUID is then made of that
 date and the label, so that two images of one date want a label, or a --uuid, each. The image gets its name when
 it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
-the last write.
+the last write, or earlier where it is filled by ordinary operations: from standard input into a given SIZE, or
+from an archive that has a name twice. Those it loses again if that fails.
 
 With --journal none blocks are written in place in the classical safe order, with a flush between
 steps, for disks that write blocks whole or not at all: a crash then leaves leaks and wrong counts

@@ -113,11 +113,22 @@ func (s *mkfsSource) measure(blockSize int) (transfer.Need, error) {
 	return need, err
 }
 
-// fill makes a volume on a device that holds the source.
+// fill makes a volume on a device that holds the source; where that fails the device holds none.
 func (s *mkfsSource) fill(dev disk.Device, name string, fo volume.FormatOptions) (transfer.Stats, error) {
 	if s.plan != nil || s.once {
 		return s.build(dev, name, fo)
 	}
+	stats, err := s.add(dev, name, fo)
+	if err != nil { // it may hold a part, and a part of a disk has no name that could be removed
+		if b, err := volume.NewBuilder(dev, volume.BuildOptions{Format: fo, Workers: -1}); err == nil {
+			b.Abort()
+		}
+	}
+	return stats, err
+}
+
+// add fills a new volume by ordinary operations.
+func (s *mkfsSource) add(dev disk.Device, name string, fo volume.FormatOptions) (transfer.Stats, error) {
 	var stats transfer.Stats
 	if err := volume.Format(dev, fo); err != nil {
 		return stats, fmt.Errorf("%s: %w", name, err)
