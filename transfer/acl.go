@@ -110,3 +110,30 @@ func formatACL(p []byte) string {
 	}
 	return strings.Join(list, ",")
 }
+
+// chmodACL is an access control list behind a chmod: the bits of the group are those of the mask, where there is one.
+func chmodACL(p []byte, mode uint16) []byte {
+	if formatACL(p) == "" { // the volume says so
+		return p
+	}
+	p = slices.Clone(p)
+	group := -1 // where the bits of the group go
+	for i := 4; i < len(p); i += 8 {
+		switch binary.LittleEndian.Uint16(p[i:]) {
+		case aclUserObj:
+			binary.LittleEndian.PutUint16(p[i+2:], mode>>6&7)
+		case aclOther:
+			binary.LittleEndian.PutUint16(p[i+2:], mode&7)
+		case aclGroupObj:
+			if group < 0 {
+				group = i
+			}
+		case aclMask:
+			group = i
+		}
+	}
+	if group >= 0 {
+		binary.LittleEndian.PutUint16(p[group+2:], mode>>3&7)
+	}
+	return p
+}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
+
+	"holdfast/volume"
 )
 
 // nonblock keeps an open from waiting, should a FIFO take a file's place.
@@ -69,6 +71,9 @@ func inParent(root *os.Root, rel string, fn func(dir int, name string) error) er
 
 // mknod makes a FIFO, socket or device; mode is that of POSIX.
 func mknod(root *os.Root, rel string, mode, major, minor uint32) error {
+	if major > volume.MaxMajor || minor > volume.MaxMinor {
+		return fmt.Errorf("there is no device %d, %d: %w", major, minor, errors.ErrUnsupported)
+	}
 	return inParent(root, rel, func(dir int, name string) error {
 		return unix.Mknodat(dir, name, mode, int(unix.Mkdev(major, minor)))
 	})

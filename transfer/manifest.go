@@ -127,6 +127,9 @@ func (m *Manifest) parse(text string, line int) error {
 		if err != nil || n != 0 && !device {
 			return fmt.Errorf("%s number %q of type %c", []string{"major", "minor"}[i], word, r.kind)
 		}
+		if most := []uint64{volume.MaxMajor, volume.MaxMinor}[i]; n > most {
+			return fmt.Errorf("%s number %d is too large: want one up to %d", []string{"major", "minor"}[i], n, most)
+		}
 		*to = uint32(n)
 	}
 	if r.path == "." && r.kind != 'd' && r.kind != 'r' {
@@ -135,7 +138,7 @@ func (m *Manifest) parse(text string, line int) error {
 	if count > 0 && !device {
 		return fmt.Errorf("count %d of type %c: only devices come in numbers", count, r.kind)
 	}
-	if last := int64(r.minor) + inc*max(0, count-1); last > 1<<32-1 {
+	if last := int64(r.minor) + inc*max(0, count-1); last > volume.MaxMinor {
 		return fmt.Errorf("minor number %d is too large", last)
 	}
 	if count == 0 {
@@ -188,6 +191,10 @@ func (r *rule) apply(e *entry) {
 	r.used = true
 	if r.mode >= 0 && volume.FileMode(e.mode)&fs.ModeSymlink == 0 {
 		e.mode = e.mode&^modeBits | uint16(r.mode)
+		if acl, ok := e.xattrs[aclAccess]; ok { // which says permissions too
+			e.xattrs = maps.Clone(e.xattrs)
+			e.xattrs[aclAccess] = chmodACL(acl, uint16(r.mode))
+		}
 	}
 	if r.uid >= 0 {
 		e.uid = uint32(r.uid)

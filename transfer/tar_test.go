@@ -458,7 +458,9 @@ etc r - 5 -      # and all below
 		"/bin/su d 755":                   `"bin/su" is of another type`,
 		"/bin/su r":                       `"bin/su" is no directory`,
 		"/bin/su/x c 666 0 0 1 3":         `"bin/su": not a directory`,
-		"/x b 644 0 0 1 4294967295 0 1 2": "minor number 4294967296 is too large",
+		"/x b 644 0 0 1 1048575 0 1 2":    "minor number 1048576 is too large",
+		"/x b 644 0 0 1 1048576":          "minor number 1048576 is too large: want one up to 1048575",
+		"/x c 644 0 0 4096 1":             "major number 4096 is too large: want one up to 4095",
 	} {
 		if _, err := build("\n" + line + "\n"); err == nil || !strings.HasPrefix(err.Error(), "table:2: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", line, err, want)
@@ -529,5 +531,88 @@ func TestNoInodes(t *testing.T) {
 	_, err = FromTar(im.Volume, volume.Root, bytes.NewReader(archive(t, list...)), "a.tar", Options{})
 	if want := fmt.Sprintf("a.tar: member %q: no inode left in the image", fmt.Sprint("f", st.FreeInodes)); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, volume.ErrNoSpace) {
 		t.Errorf("err = %v, want %s", err, want)
+	}
+}
+
+// What a manifest says of permissions holds for a file with an access control list too, as chmod would have it.
+func TestManifestACL(t *testing.T) {
+	const list = "user::rw-,user:7:rw-,group::r--,mask::rw-,other::r--"
+	p := archive(t, member{tar.Header{Typeflag: tar.TypeReg, Name: "f", Mode: 0o664, PAXRecords: map[string]string{paxACL: list}}, "x"},
+		member{tar.Header{Typeflag: tar.TypeDir, Name: "d", Mode: 0o755, PAXRecords: map[string]string{paxACL: "user::rwx,group::r-x,group:9:rwx,mask::rwx,other::r-x"}}, ""},
+		member{tar.Header{Typeflag: tar.TypeReg, Name: "other", Mode: 0o664, PAXRecords: map[string]string{paxACL: list}}, "x"})
+	m, err := ParseManifest(strings.NewReader("/f f 4750 0 10\n/d d 700\n"), "table")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Preserve: true, Manifest: m}
+	built, _, err := buildVolume(t, 1024, 16<<20, func(b *volume.Builder) (Stats, error) { return BuildTar(b, bytes.NewReader(p), "a.tar", o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := newImage(t, 1024, 16<<20)
+	if _, err := FromTar(filled.Volume, volume.Root, bytes.NewReader(p), "a.tar", o); err != nil {
+		t.Fatal(err)
+	}
+	for name, im := range map[string]*image{"built": built, "filled": filled} {
+		for file, want := range map[string]struct {
+			mode uint16
+			acl  string
+		}{"f": {0o104750, "user::rwx,user:7:rw-,group::r--,mask::r-x,other::---"}, "d": {0o040700, "user::rwx,group::r-x,group:9:rwx,mask::---,other::---"}, "other": {0o100664, list}} {
+			a, err := im.Lookup(volume.Root, file)
+			if err != nil || a.Mode != want.mode {
+				t.Errorf("%s: %s: mode %o, %v; want %o", name, file, a.Mode, err, want.mode)
+			}
+			acl, err := im.Getxattr(a.Ino, aclAccess)
+			if got := formatACL(acl); err != nil || got != want.acl {
+				t.Errorf("%s: %s: %s, %v; want %s", name, file, got, err, want.acl)
+			}
+		}
+	}
+}
+
+// Names of attributes that a record of an archive cannot have go through one and back, as GNU tar writes them; and
+// what no archive can say names the file.
+func TestTarAttributeNames(t *testing.T) {
+	im := newImage(t, 1024, 16<<20)
+	a, err := im.Create(volume.Root, "f", volume.NewNode{Mode: 0o100644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"user.a=b": "1", "user.100%": "2", "user.%3D": "3", "user.plain": "4"}
+	for name, value := range want {
+		if err := im.Setxattr(a.Ino, name, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var p bytes.Buffer
+	if _, err := ToTar(im.Volume, volume.Root, "", &p, Options{Preserve: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"SCHILY.xattr.user.a%3Db=1\n", "SCHILY.xattr.user.100%25=2\n", "SCHILY.xattr.user.%253D=3\n"} {
+		if !bytes.Contains(p.Bytes(), []byte(key)) {
+			t.Errorf("no record %q", key)
+		}
+	}
+	back, _, err := unpack(t, p.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = back.Lookup(volume.Root, "f"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := getXattrs(back.Volume, a.Ino)
+	if err != nil || len(got) != len(want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	for name, value := range want {
+		if string(got[name]) != value {
+			t.Errorf("%s: %q, want %q", name, got[name], value)
+		}
+	}
+	if _, err := im.Create(volume.Root, "huge", volume.NewNode{Mode: 0o020600, Major: 1, Minor: 1<<32 - 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ToTar(im.Volume, volume.Root, "", io.Discard, Options{Preserve: true}); err == nil || !errors.Is(err, ErrOutput) || !strings.Contains(err.Error(), "huge: ") {
+		t.Errorf("a device that no archive has: %v", err)
 	}
 }

@@ -63,6 +63,14 @@ func (c *tarOut) out(err error) error {
 	return fmt.Errorf("%w: %w", ErrOutput, err)
 }
 
+// head writes the header of a member, and names it if it cannot: there are inodes that no archive has words for.
+func (c *tarOut) head(rel string, h *tar.Header) error {
+	if err := c.tw.WriteHeader(h); err != nil {
+		return c.out(fmt.Errorf("%s: %w", rel, err))
+	}
+	return nil
+}
+
 // damage leaves something out that the volume cannot give, if that is wanted.
 func (c *tarOut) damage(rel string, err error) error {
 	if err == nil {
@@ -86,7 +94,7 @@ func (c *tarOut) node(rel string, a volume.Attr) error {
 	switch m := volume.FileMode(a.Mode); {
 	case m.IsDir():
 		c.stats.Dirs++
-		if err := c.out(c.tw.WriteHeader(h)); err != nil {
+		if err := c.head(rel, h); err != nil {
 			return err
 		}
 		return c.dir(rel, a)
@@ -97,7 +105,7 @@ func (c *tarOut) node(rel string, a volume.Attr) error {
 		if first, ok := c.seen[a.Ino]; ok {
 			h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
 			c.stats.HardLinks++
-			return c.out(c.tw.WriteHeader(h))
+			return c.head(rel, h)
 		}
 	}
 	switch h.Typeflag {
@@ -105,10 +113,10 @@ func (c *tarOut) node(rel string, a volume.Attr) error {
 		err = c.file(rel, a, h, x)
 	case tar.TypeSymlink:
 		c.stats.Links++
-		err = c.out(c.tw.WriteHeader(h))
+		err = c.head(rel, h)
 	default:
 		c.stats.Others++
-		err = c.out(c.tw.WriteHeader(h))
+		err = c.head(rel, h)
 	}
 	if err == nil && a.Links > 1 {
 		c.seen[a.Ino] = h.Name
@@ -153,7 +161,7 @@ func (c *tarOut) header(rel string, a volume.Attr) (h *tar.Header, x map[string]
 		if x == nil {
 			x = map[string]string{}
 		}
-		x[paxXattr+name] = string(value)
+		x[paxXattr+paxName.Replace(name)] = string(value)
 		// GNU tar and others restore access control lists from their text alone.
 		if key, ok := map[string]string{aclAccess: paxACL, aclDefault: paxDefaultACL}[name]; ok {
 			if text := formatACL(value); text != "" {
@@ -209,7 +217,7 @@ func (c *tarOut) file(rel string, a volume.Attr, h *tar.Header, x map[string]str
 	}
 	c.stats.Files++
 	if data == size {
-		if err := c.out(c.tw.WriteHeader(h)); err != nil {
+		if err := c.head(rel, h); err != nil {
 			return err
 		}
 		return c.copy(rel, a.Ino, []span{{0, size}}, c.tw)

@@ -313,6 +313,12 @@ const (
 	aclDefault    = "system.posix_acl_default"
 )
 
+// The key of a record cannot have an equals sign: GNU tar writes it, and what that is written with, in other characters.
+var (
+	paxName  = strings.NewReplacer("%", "%25", "=", "%3D")
+	paxNamed = strings.NewReplacer("%25", "%", "%3D", "=")
+)
+
 // xattrs is the attributes of a member. Access control lists come as attributes or, from GNU tar
 // and star, as text.
 func (s *tarSource) xattrs(h *tar.Header) (map[string][]byte, error) {
@@ -326,8 +332,10 @@ func (s *tarSource) xattrs(h *tar.Header) (map[string][]byte, error) {
 		m[name] = value
 	}
 	for key, value := range records {
-		if name, ok := strings.CutPrefix(key, paxXattr); ok && keepXattr(name) {
-			set(name, []byte(value))
+		if name, ok := strings.CutPrefix(key, paxXattr); ok {
+			if name = paxNamed.Replace(name); keepXattr(name) {
+				set(name, []byte(value))
+			}
 		}
 	}
 	for key, name := range map[string]string{paxACL: aclAccess, paxDefaultACL: aclDefault} {

@@ -26,6 +26,12 @@ type Attr struct {
 	Xattrs                     bool // it has extended attributes
 }
 
+// The largest numbers of a device that Linux has. An image keeps larger ones, but they mean nothing outside.
+const (
+	MaxMajor = 1<<12 - 1
+	MaxMinor = 1<<20 - 1
+)
+
 // NewNode is what a new inode is to be.
 type NewNode struct {
 	Mode         uint16 // type and permissions

@@ -26,18 +26,19 @@ import (
 
 // request is what a client asks for.
 type request struct {
-	Command string `json:"command"` // "scrub" or "df"
+	Command string `json:"command"` // "scrub", "df" or "sync"
 	Name    string `json:"name"`    // of the image, as the client calls it
 	Rate    int64  `json:"rate,omitempty"`
 }
 
 // answer is one line of what the server says.
 type answer struct {
-	Done  int64          `json:"done,omitempty"` // bytes, of
-	Total int64          `json:"total,omitempty"`
-	Scrub *scrubbed      `json:"scrub,omitempty"`
-	Df    *volume.Statfs `json:"df,omitempty"`
-	Error string         `json:"error,omitempty"`
+	Done   int64          `json:"done,omitempty"` // bytes, of
+	Total  int64          `json:"total,omitempty"`
+	Scrub  *scrubbed      `json:"scrub,omitempty"`
+	Df     *volume.Statfs `json:"df,omitempty"`
+	Synced bool           `json:"synced,omitempty"`
+	Error  string         `json:"error,omitempty"`
 }
 
 // controlDirs are where the socket of an image may be, best first.
@@ -173,6 +174,12 @@ func (c *controller) answer(ctx context.Context, conn net.Conn) {
 			return
 		}
 		say(answer{Df: &s})
+	case "sync":
+		if err := c.im.Sync(); err != nil {
+			say(answer{Error: describe(err)})
+			return
+		}
+		say(answer{Synced: true})
 	case "scrub":
 		if !c.scrub.TryLock() {
 			say(answer{Error: "it is being scrubbed already"})
@@ -228,7 +235,7 @@ func ask(ctx context.Context, q request, progress func(done, total int64)) (*ans
 				return nil, fmt.Errorf("%s: who serves it has gone", q.Name)
 			case a.Error != "":
 				return nil, fmt.Errorf("%s: %s", q.Name, a.Error)
-			case a.Scrub != nil || a.Df != nil:
+			case a.Scrub != nil || a.Df != nil || a.Synced:
 				return &a, nil
 			case progress != nil:
 				progress(a.Done, a.Total)

@@ -42,7 +42,7 @@ func crashExploreCommand() *cobra.Command {
 				}
 			}
 			if html != "" {
-				if err := canWrite(html); err != nil {
+				if err := canWrite(html, args[0]); err != nil {
 					return badInput(err)
 				}
 			}

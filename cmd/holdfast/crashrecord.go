@@ -19,7 +19,7 @@ func crashRecordCommand() *cobra.Command {
 			if out == "" {
 				return usage("say where the trace goes: -o TRACE")
 			}
-			if err := canWrite(out); err != nil {
+			if err := canWrite(out, args[0]); err != nil {
 				return badInput(err)
 			}
 			x, err := load(args[0], override)

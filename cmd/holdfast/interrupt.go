@@ -7,12 +7,22 @@ import (
 	"syscall"
 )
 
+// endSignals are those by which a program is told to end. That of a terminal which is gone is one, unless it is to be
+// ignored (nohup).
+func endSignals() []os.Signal {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
+}
+
 // onInterrupt calls clean when the program is told to end, and ends it as the signal would have.
 // What it returns gives that up.
 func onInterrupt(clean func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	quit := make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endSignals()...)
 	go func() {
 		select {
 		case s := <-signals:
@@ -34,7 +44,7 @@ func onInterrupt(clean func()) (stop func()) {
 func untilInterrupt() (done <-chan struct{}, stop func()) {
 	signals := make(chan os.Signal, 1)
 	told, quit := make(chan struct{}), make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endSignals()...)
 	go func() {
 		select {
 		case <-signals:

@@ -16,7 +16,7 @@ import (
 
 // TestInterrupted: a mkfs that is told to end while it fills an image leaves nothing of it.
 func TestInterrupted(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		dir := t.TempDir()
 		cmd := exec.Command("holdfast", "mkfs", "--from", "-", filepath.Join(dir, "a.img"), "8m")
 		in, err := cmd.StdinPipe()

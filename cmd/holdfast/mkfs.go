@@ -49,8 +49,8 @@ gzip, zstd or bzip2, or not at all; - is standard input).
 
 Without a SIZE an image made --from something is as small as its contents allow plus --free.
 With SOURCE_DATE_EPOCH set, the same source gives the same bytes: the UUID is then made of that
-date and the label, so that two images of one date want a label, or a --uuid, each. The image gets its name when
-it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
+date and the label, so that two images of one date want a label, or a --uuid, each, and times behind it become
+it. The image gets its name when it is whole; with --offset it is made inside an existing file or disk, and becomes valid with
 the last write, or earlier where it is filled by ordinary operations: from standard input into a given SIZE, or
 from an archive that has a name twice. Those it loses again if that fails.
 

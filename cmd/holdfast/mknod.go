@@ -35,8 +35,8 @@ in an image. No root is needed.`,
 			var numbers [2]uint32
 			for i, s := range args[2:] {
 				n, err := strconv.ParseUint(s, 0, 32)
-				if err != nil {
-					return usage("%s: not a device number", quoteName(s))
+				if most := []uint64{volume.MaxMajor, volume.MaxMinor}[i]; err != nil || n > most {
+					return usage("%s: not a device number: want one up to %d", quoteName(s), most)
 				}
 				numbers[i] = uint32(n)
 			}

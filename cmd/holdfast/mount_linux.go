@@ -93,7 +93,7 @@ func openForMount(name string, readOnly bool) (im *image, isReadOnly bool, err e
 // serve mounts the image and returns when it is unmounted, or the program is told to end.
 func serve(cmd *cobra.Command, m *mountArgs, im *image, readOnly bool) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endSignals()...)
 	defer signal.Stop(signals)
 	source, err := filepath.Abs(m.image)
 	if err != nil {

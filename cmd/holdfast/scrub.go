@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +47,7 @@ Exit status: 0 clean, 1 damage found and all healed, 2 wrong command line, 4 dam
 scrub could not be made.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 			defer stop()
 			if !again && (from != "" || force) {
 				return usage("--from and --force go with --resync")

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"syscall"
 
 	"holdfast/disk"
@@ -21,13 +24,18 @@ func runUmount(dir string, lazy, force bool) error {
 	if force {
 		flags |= syscall.MNT_FORCE
 	}
+	// What its server cannot make durable now is lost, and who asks later does not hear of it.
+	var lost error
+	if _, err := ask(context.Background(), request{Command: "sync", Name: m.Source}, nil); err != nil && !errors.Is(err, errNotServed) {
+		lost = fmt.Errorf("what has changed last is lost: %w", err)
+	}
 	if err := fusefs.Unmount(m, flags); err != nil || lazy {
-		return err
+		return errors.Join(lost, err)
 	}
 	// The server goes on where the volume is mounted once more, by a bind mount or in another mount namespace.
 	f, err := openWhenLeft(m.Source, disk.FileOptions{ReadOnly: true})
 	if err != nil {
-		return nil // or the image cannot be looked at: nothing to wait for
+		return lost // or the image cannot be looked at: nothing to wait for
 	}
-	return f.Close()
+	return errors.Join(lost, f.Close())
 }

@@ -22,6 +22,7 @@ func writeWhole(name string, fill func(w io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	defer onInterrupt(func() { _ = os.Remove(f.Name()) })()
 	err = fill(f)
 	if err == nil {
 		err = f.Sync()
@@ -39,10 +40,17 @@ func writeWhole(name string, fill func(w io.Writer) error) error {
 }
 
 // canWrite is nil if writeWhole could write the file now: asked before long work whose result
-// goes there.
-func canWrite(name string) error {
+// goes there. It is not to be one of those that are read.
+func canWrite(name string, inputs ...string) error {
 	if special(name) {
 		return nil
+	}
+	if out, err := os.Stat(name); err == nil {
+		for _, in := range inputs {
+			if fi, err := os.Stat(in); err == nil && os.SameFile(fi, out) {
+				return fmt.Errorf("%s: it is what is read, and would be overwritten", name)
+			}
+		}
 	}
 	f, err := partOf(name)
 	if err != nil {
