@@ -342,7 +342,7 @@ func (s *volumeSink) full(err error) error {
 // imageFull is what a volume has no more.
 func imageFull(st volume.Statfs) error {
 	if st.FreeInodes == 0 {
-		return &fullError{fmt.Sprintf("no inode left in the image: all of its %d are in use", st.Inodes)}
+		return &fullError{fmt.Sprintf("no inode left in the image: all of its %d are in use (mkfs --inodes gives it more)", st.Inodes)}
 	}
 	return &fullError{fmt.Sprintf("no space left in the image of %d blocks of %d bytes", st.Blocks, st.BlockSize)}
 }

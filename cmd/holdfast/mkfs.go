@@ -446,6 +446,8 @@ func refuseOverwrite(name string, force bool) error {
 		return err
 	case st.IsDir():
 		return fmt.Errorf("%s: is a directory", name)
+	case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
+		return fmt.Errorf("%s: a block device: --offset 0 makes an image on it", name)
 	case !st.Mode().IsRegular():
 		return fmt.Errorf("%s: not a regular file", name)
 	case st.Size() > 0 && !force:
