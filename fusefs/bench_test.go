@@ -31,7 +31,7 @@ type peer struct {
 // peers are what there is of: the mount, go-fuse's loopback example with the kernel's shortcut for data and with
 // data served ("served"), fuse2fs on an ext4 image, and a server that throws all data away ("nothing"), for streams:
 // with it the kernel's part alone is measured, which no server that data goes through can write faster than. It is no
-// bound on reading: the kernel reads no further ahead for it, and nothing is spliced.
+// bound on reading.
 func peers(b *testing.B, s *server) []*peer {
 	list := []*peer{{name: "holdfast", dir: s.dir, pid: s.cmd.Process.Pid}}
 	only := os.Getenv("FUSEFS_PEERS") // "": all

@@ -8,8 +8,8 @@ import (
 	"holdfast/layout"
 )
 
-// aheadMost is how much data waits at most before it is written ahead, in bytes: more than what a commit lists, and
-// so little that it is still in the processor's caches.
+// aheadMost is how much data waits at most before it is written ahead, in bytes: more than what a commit lists. With
+// 8 MiB a stream is a tenth slower.
 const aheadMost = 2 << 20
 
 // aheadDue reports whether so much data waits that it is written ahead of its commit; mu is held.

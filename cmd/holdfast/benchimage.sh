@@ -4,7 +4,7 @@
 # usage: benchimage.sh HOLDFAST [RUNS]
 #
 # Three sources: the Go tree, 100,000 files of 4 KiB, one file of 2 GiB. The tools take turns, RUNS
-# times (5), each time beginning with another one: what comes behind a long pause gets memory that is slower. The slow ones,
+# times (5), each time beginning with another one: who comes first was at a disadvantage. The slow ones,
 # mksquashfs and go-diskfs, run once, and not on the large file. The source is in the page cache. holdfast and mke2fs end when the image is on the
 # medium, the others before: "synced" counts the time until it is, for all. Medians.
 set -euo pipefail

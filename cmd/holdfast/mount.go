@@ -27,7 +27,7 @@ func mountCommand(helper string) *cobra.Command {
 		Use:   "mount IMAGE DIR",
 		Short: "Mount an image (Linux, FUSE)",
 		Long: `Mount an image on a directory and serve it until it is unmounted (umount DIR), or until
-SIGINT or SIGTERM; then everything is durable and the exit status is 0. umount refuses a mount that is
+SIGINT, SIGTERM or SIGHUP; then everything is durable and the exit status is 0. umount refuses a mount that is
 in use; a signal detaches it, and who still has files open gets errors. With --daemon the command
 returns when the mount is there. root mounts without help, others need fusermount3.
 

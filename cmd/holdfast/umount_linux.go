@@ -24,10 +24,13 @@ func runUmount(dir string, lazy, force bool) error {
 	if force {
 		flags |= syscall.MNT_FORCE
 	}
-	// What its server cannot make durable now is lost, and who asks later does not hear of it.
+	// What its server cannot make durable now is lost, and who asks later does not hear of it. Lazily or by force
+	// a mount goes away whether its server answers or not.
 	var lost error
-	if _, err := ask(context.Background(), request{Command: "sync", Name: m.Source}, nil); err != nil && !errors.Is(err, errNotServed) {
-		lost = fmt.Errorf("what has changed last is lost: %w", err)
+	if !lazy && !force {
+		if _, err := ask(context.Background(), request{Command: "sync", Name: m.Source}, nil); err != nil && !errors.Is(err, errNotServed) {
+			lost = fmt.Errorf("what has changed last is lost: %w", err)
+		}
 	}
 	if err := fusefs.Unmount(m, flags); err != nil || lazy {
 		return errors.Join(lost, err)
